@@ -1,0 +1,1 @@
+"""The messages and stubs of Vestry, generated from proto/vestry/v1; never edited."""

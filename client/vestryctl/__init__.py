@@ -1,0 +1,1 @@
+"""The command line of Vestry, built on the client library alone."""

@@ -1,0 +1,1 @@
+"""The commands of vestryctl: a file for each noun."""

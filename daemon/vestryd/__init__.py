@@ -1,0 +1,1 @@
+"""The daemon of Vestry: it owns all state and serves it."""

@@ -1,0 +1,1 @@
+"""What Vestry means. No wire, no disk."""

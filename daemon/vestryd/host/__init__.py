@@ -1,0 +1,1 @@
+"""The machine that the daemon runs on: its files, its clock, its signals, its service manager."""

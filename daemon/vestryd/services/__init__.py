@@ -1,0 +1,1 @@
+"""The meaning of the wire: one file for each service of the protos."""

@@ -1,0 +1,1 @@
+"""The wire itself: adapters that put the pipeline on a transport."""
