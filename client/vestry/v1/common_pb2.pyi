@@ -117,7 +117,9 @@ class MethodAccess(_message.Message):
     `namespaces/{namespace}/config`. A repeated field stands for one resource for each of its values.
     """
     pure_read: _builtins.bool
-    """True when the answer comes from memory alone: the method never waits and changes nothing."""
+    """True when the method changes nothing and answers from memory at once, unless a request asks for history that memory
+    does not hold.
+    """
     def __init__(
         self,
         *,
