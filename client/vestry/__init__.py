@@ -1,1 +1,73 @@
-"""The client library of Vestry."""
+"""The client library of Vestry: live views of a fleet's configuration."""
+
+from vestry._version import __version__
+from vestry.backoff import ReconnectPolicy
+from vestry.channel import connect
+from vestry.client import AsyncClient, Client
+from vestry.config import AsyncConfigView
+from vestry.errors import (
+    AlreadyExists,
+    CacheUnusable,
+    CallInCallback,
+    ClientClosed,
+    DeadlineExceeded,
+    FailedPrecondition,
+    ForkedProcess,
+    Internal,
+    Invalid,
+    InvalidPath,
+    InvalidTarget,
+    LimitExceeded,
+    MissingKey,
+    NotFound,
+    PermissionDenied,
+    RemoteError,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+    VersionMismatch,
+    VestryError,
+    Violation,
+    WrongEventLoop,
+    WrongType,
+)
+from vestry.live import Subscription
+from vestry.snapshot import Change, Snapshot
+from vestry.sync_config import ConfigView
+
+__all__ = [
+    "AlreadyExists",
+    "AsyncClient",
+    "AsyncConfigView",
+    "CacheUnusable",
+    "CallInCallback",
+    "Change",
+    "Client",
+    "ClientClosed",
+    "ConfigView",
+    "DeadlineExceeded",
+    "FailedPrecondition",
+    "ForkedProcess",
+    "Internal",
+    "Invalid",
+    "InvalidPath",
+    "InvalidTarget",
+    "LimitExceeded",
+    "MissingKey",
+    "NotFound",
+    "PermissionDenied",
+    "ReconnectPolicy",
+    "RemoteError",
+    "Snapshot",
+    "Subscription",
+    "Unauthenticated",
+    "Unavailable",
+    "Unimplemented",
+    "VersionMismatch",
+    "VestryError",
+    "Violation",
+    "WrongEventLoop",
+    "WrongType",
+    "__version__",
+    "connect",
+]

@@ -54,6 +54,7 @@ class GetStatusResponse(_message.Message):
     WATCHERS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The daemon's version, after PEP 440."""
     environment: _builtins.str
@@ -84,6 +85,10 @@ class GetStatusResponse(_message.Message):
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
         """What is wrong at the moment; empty when nothing is."""
 
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodFigures]:
+        """What each method has answered since the start; methods that were never called are left out."""
+
     def __init__(
         self,
         *,
@@ -98,14 +103,53 @@ class GetStatusResponse(_message.Message):
         watchers: _builtins.int = ...,
         problems: _abc.Iterable[Global___Problem] | None = ...,
         process_id: _builtins.int = ...,
+        methods: _abc.Iterable[Global___MethodFigures] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "listeners", b"listeners", "namespaces", b"namespaces", "problems", b"problems", "process_id", b"process_id", "revision", b"revision", "start_time", b"start_time", "store", b"store", "store_bytes", b"store_bytes", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "listeners", b"listeners", "methods", b"methods", "namespaces", b"namespaces", "problems", b"problems", "process_id", b"process_id", "revision", b"revision", "start_time", b"start_time", "store", b"store", "store_bytes", b"store_bytes", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class MethodFigures(_message.Message):
+    """What a method has answered since the daemon started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    MEAN_SECONDS_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The method's name on the wire, e.g. `/vestry.v1.ConfigService/GetConfig`."""
+    calls: _builtins.int
+    """How many calls have ended."""
+    failures: _builtins.int
+    """How many of them failed, by the caller's fault or ours."""
+    in_flight: _builtins.int
+    """How many are under way."""
+    mean_seconds: _builtins.float
+    """The mean time from arrival to answer, of the calls that have ended, in seconds; for a watch, its life."""
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        failures: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        mean_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "failures", b"failures", "in_flight", b"in_flight", "mean_seconds", b"mean_seconds", "method", b"method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MethodFigures: _TypeAlias = MethodFigures  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):

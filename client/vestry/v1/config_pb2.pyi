@@ -313,7 +313,7 @@ class WatchConfigResponse(_message.Message):
 
     @_builtins.property
     def rejected(self) -> Global___ConfigRejected:
-        """Files of a namespace were rejected; what was in force stays."""
+        """Files of a namespace were rejected, or are no longer; what was in force stays."""
 
     @_builtins.property
     def end(self) -> _common_pb2.WatchEnd:
@@ -392,7 +392,7 @@ Global___ConfigUpdate: _TypeAlias = ConfigUpdate  # noqa: Y015
 
 @_typing.final
 class ConfigRejected(_message.Message):
-    """Files of a namespace that were not taken in."""
+    """Whether the files of a namespace are taken in."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -405,7 +405,7 @@ class ConfigRejected(_message.Message):
     """The version that stays in force."""
     @_builtins.property
     def rejection(self) -> Global___Rejection:
-        """What is wrong with the files."""
+        """What is wrong with the files; absent when they are in order again."""
 
     def __init__(
         self,
@@ -481,7 +481,7 @@ class UpdateConfigRequest(_message.Message):
     """Why, for the history; at most 1024 characters."""
     request_id: _builtins.str
     """Makes the call safe to repeat: a second call with the same id and the same content answers what the first one did,
-    for at least a day. At most 128 characters of printable ASCII. Empty: no protection.
+    for at least an hour. At most 128 characters of printable ASCII. Empty: no protection.
     """
     def __init__(
         self,

@@ -70,6 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 16
     """INTERNAL. A defect of Vestry; the daemon's log has the details under the request's id. Metadata: `request_id`."""
+    ERROR_REASON_BACKUP_UNSUPPORTED: _ErrorReason.ValueType  # 17
+    """UNIMPLEMENTED. The daemon can't back its store up. Metadata: `store`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Each failed call ends with a google.rpc.Status that has exactly one google.rpc.ErrorInfo. Its domain is `vestry`, its
@@ -125,4 +127,6 @@ repeat it with the same request_id to learn the outcome. Metadata: `timeout_seco
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """INTERNAL. A defect of Vestry; the daemon's log has the details under the request's id. Metadata: `request_id`."""
+ERROR_REASON_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 17
+"""UNIMPLEMENTED. The daemon can't back its store up. Metadata: `store`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,1 +1,1 @@
-"""The commands of vestryctl: a file for each noun."""
+"""The commands: a file, or a folder, for each noun."""

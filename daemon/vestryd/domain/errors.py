@@ -248,6 +248,27 @@ class SettingsInvalid(VestryError):
 
 
 @dataclass(eq=False)
+class AddressUnusable(VestryError):
+    """The daemon can't listen on an address."""
+
+    address: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"can't listen on {self.address}: {self.problem}"
+
+
+@dataclass(eq=False)
+class BackupUnsupported(VestryError):
+    """The store can't be copied by the daemon; it has a backup tool of its own."""
+
+    store: str
+
+    def __str__(self) -> str:
+        return f"a {self.store} store can't be backed up through the daemon: use the store's own tools"
+
+
+@dataclass(eq=False)
 class ShuttingDown(VestryError):
     """The daemon is shutting down."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vestryd.domain.errors import LimitExceeded
 
@@ -142,6 +142,7 @@ class Store(Protocol):
         """Finish the commits that were accepted, end the watches, and let go of the medium. Idempotent."""
 
 
+@runtime_checkable
 class BackupSource(Protocol):
     """A store that can be copied while it is in use."""
 

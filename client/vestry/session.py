@@ -1,0 +1,105 @@
+"""What an open client holds: its channel, its watch and its cache."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vestry.backoff import ReconnectPolicy
+from vestry.cache import Cache, CachedCopy, CacheWriter
+from vestry.channel import connect_async
+from vestry.errors import Unavailable
+from vestry.live import LiveConfig
+from vestry.remote import Remote
+from vestry.snapshot import Snapshot
+from vestry.v1 import admin_pb2_grpc, config_pb2, config_pb2_grpc
+from vestry.watching import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Stubs:
+    """The generated stubs, on a client's own channel, for what no view offers.
+
+    Give each call a `timeout`; what it raises goes through errors.from_rpc_error.
+    """
+
+    config: config_pb2_grpc.ConfigServiceAsyncStub
+    admin: admin_pb2_grpc.AdminServiceAsyncStub
+
+
+class Session:
+    """The open side of one AsyncClient. Lives from the client's first use to `close`, in one event loop and process."""
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        timeout_seconds: float,
+        policy: ReconnectPolicy,
+        cache: Cache | None,
+        check: Callable[[], None],
+    ) -> None:
+        self.process_id = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self._target = target
+        self._timeout_seconds = timeout_seconds
+        self._channel = connect_async(target)
+        self.stubs = Stubs(
+            config=config_pb2_grpc.ConfigServiceStub(self._channel),
+            admin=admin_pb2_grpc.AdminServiceStub(self._channel),
+        )
+        self.remote = Remote(
+            self.stubs.config, target=target, timeout_seconds=timeout_seconds, policy=policy, check=check
+        )
+        self._cache = cache
+        self._copies: dict[str, CachedCopy] = {}  # namespace -> its copy from disk, while it may be needed
+        self._writer = CacheWriter(cache) if cache is not None else None
+        self._writing = self.loop.create_task(self._writer.run()) if self._writer is not None else None
+        self._watch = Watch(self.remote, target=target, policy=policy, on_update=self._save, on_loss=self._restore)
+        self._watching = self.loop.create_task(self._watch.run())
+
+    async def follow(self, namespace: str) -> LiveConfig:
+        """Watch `namespace` and return it once it has a state. Raises Unavailable, or the daemon's refusal."""
+        if self._cache is not None and namespace not in self._copies:
+            copy = await asyncio.to_thread(self._cache.load, namespace)
+            if copy is not None:
+                self._copies[namespace] = copy
+        live = self._watch.add(namespace)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await live.first_state()
+        except TimeoutError:
+            self._restore(live)
+            if not live.has_state:
+                raise self._unavailable(live) from live.error
+        return live
+
+    async def close(self) -> None:
+        """End everything that the session runs, and save what is not saved yet."""
+        self._watch.end()
+        self._watching.cancel()
+        if self._writer is not None and self._writing is not None:
+            self._writer.stop()
+            await asyncio.wait([self._writing])
+        await asyncio.wait([self._watching])
+        await self._channel.close()
+
+    def _save(self, update: config_pb2.ConfigUpdate) -> None:
+        self._copies.pop(update.namespace, None)
+        if self._writer is not None:
+            self._writer.put(update)
+
+    def _restore(self, live: LiveConfig) -> None:
+        """Fall back on the copy from disk, if there is one and nothing better is known."""
+        copy = self._copies.get(live.namespace)
+        if copy is not None:
+            live.restore(Snapshot.from_update(copy.update), age_seconds=copy.age_seconds)
+
+    def _unavailable(self, live: LiveConfig) -> Unavailable:
+        cause = f" ({live.error})" if live.error is not None else ""
+        return Unavailable(
+            f"vestryd at {self._target} sent no state of config {live.namespace!r} within {self._timeout_seconds:g} s: "
+            f"check that it runs (systemctl status vestryd) and that the address is right{cause}"
+        )

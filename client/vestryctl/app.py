@@ -1,0 +1,67 @@
+"""What every command works with: the global options, and what is made from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+
+import click
+
+from vestry.channel import DEFAULT_TARGET
+from vestryctl.connection import Daemon
+from vestryctl.failures import ExitCode, Failure
+from vestryctl.output import Output
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass
+class App:
+    """The global options as parsed, and the connection and output made from them on first use. Lives for one run."""
+
+    address: str | None = None
+    style: str = "table"
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    no_color: bool = False
+
+    @cached_property
+    def out(self) -> Output:
+        """Standard output."""
+        return Output(style=self.style, color=not self.no_color and not os.environ.get("NO_COLOR"))
+
+    @cached_property
+    def daemon(self) -> Daemon:
+        """The daemon. Raises InvalidTarget."""
+        return Daemon(self.address, timeout_seconds=self.timeout_seconds)
+
+    @property
+    def named_address(self) -> str:
+        """The address in the words of whoever chose it."""
+        return self.address or os.environ.get("VESTRY_ADDRESS") or DEFAULT_TARGET
+
+    def tell(self, text: str) -> None:
+        """Print a line on standard error, where it doesn't get into what machines read."""
+        click.echo(text, err=True)
+
+    def confirm(self, question: str, *, choices: str = "yn") -> str:
+        """Ask, and return the letter of `choices` that was answered; nothing but Enter means `n`.
+
+        Raises Failure when there is nobody to ask.
+        """
+        if not sys.stdin.isatty():
+            problem = "can't ask for confirmation, since standard input is not a terminal: give --yes to go on without"
+            raise Failure(problem, ExitCode.USAGE)
+        answer: str = click.prompt(
+            question, type=click.Choice(list(choices), case_sensitive=False), default="n", err=True
+        )
+        return answer
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if "daemon" in self.__dict__:
+            self.daemon.close()
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)

@@ -1,0 +1,173 @@
+"""`vestryctl config history`, `show`, `diff` and `rollback`: what was in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import click
+
+from vestry.v1 import common_pb2, config_pb2
+from vestryctl import text
+from vestryctl.app import App, pass_app
+from vestryctl.commands.config.changes import current, report
+from vestryctl.commands.config.reading import layer_name
+from vestryctl.diffs import by_pointer, unified
+from vestryctl.failures import Failure
+from vestryctl.options import Command, Whole, dry_run_option, message_option, namespace_option, yes_option
+from vestryctl.patches import apply_patch
+from vestryctl.wire import as_value, enum_name, json_value
+
+_PAGE_SIZE = 100
+
+
+@click.command(
+    cls=Command, examples=["vestryctl config history", "vestryctl config history -n billing --limit 100 -o json"]
+)
+@namespace_option
+@click.option("--limit", type=Whole(), default=20, show_default=True, metavar="N", help="How many at most.")
+@pass_app
+def history(app: App, namespace: str, limit: int) -> None:
+    """List the versions, newest first."""
+    found = list(islice(_versions(app, namespace, limit), limit))
+    columns = ("VERSION", "TIME", "AUTHOR", "CAUSE", "LAYERS", "MESSAGE")
+    app.out.show(
+        {"versions": [as_value(each) for each in found]},
+        lambda: app.out.table(columns, (_history_row(each) for each in found), fold=("AUTHOR", "LAYERS", "MESSAGE")),
+    )
+
+
+@click.command(cls=Command, examples=["vestryctl config show 12", "vestryctl config show 12 -o json | jq .document"])
+@click.argument("version", type=Whole())
+@namespace_option
+@pass_app
+def show(app: App, version: int, namespace: str) -> None:
+    """Show a version: author, time, reason, layers."""
+    answer = version_of(app, namespace, version)
+    app.out.show(as_value(answer), lambda: _print_version(app, answer))
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "vestryctl config diff 12",
+        "vestryctl config diff 12 14 --pointers",
+        "vestryctl config diff 12 -o json  # RFC 6902",
+    ],
+)
+@click.argument("from_version", type=Whole(), metavar="FROM")
+@click.argument("to_version", type=Whole(), metavar="[TO]", default=0)
+@namespace_option
+@click.option("--pointers", is_flag=True, help="One line for each value, by its JSON Pointer.")
+@click.option("--exit-code", "tells", is_flag=True, help="Exit with 1 when there are differences, as git diff does.")
+@click.pass_context
+@pass_app
+def diff(
+    app: App, context: click.Context, from_version: int, to_version: int, namespace: str, *, pointers: bool, tells: bool
+) -> None:
+    """Show what changed between two versions.
+
+    The documents in force at FROM and at TO are compared; without TO, the current one. The exit code is 0 whether there
+    are differences or not, unless --exit-code is given.
+    """
+    request = config_pb2.DiffConfigVersionsRequest(
+        namespace=namespace, from_version=from_version, to_version=to_version
+    )
+    answer = app.daemon.call(app.daemon.config.DiffConfigVersions, request)
+
+    def print_diff() -> None:
+        old = json_value(version_of(app, namespace, answer.from_version).document)
+        new = json_value(version_of(app, namespace, answer.to_version).document)
+        names = (f"{namespace} version {answer.from_version}", f"{namespace} version {answer.to_version}")
+        app.out.diff(by_pointer(old, new) if pointers else unified(old, new, *names))
+
+    app.out.show(as_value(answer), print_diff)
+    if tells and json_value(answer.patch):
+        context.exit(1)
+
+
+@click.command(
+    cls=Command,
+    examples=["vestryctl config rollback 12", "vestryctl config rollback 12 -n billing --yes -m 'bad limits'"],
+)
+@click.argument("version", type=Whole())
+@namespace_option
+@message_option
+@dry_run_option
+@yes_option
+@pass_app
+def rollback(app: App, version: int, namespace: str, message: str, *, dry_run: bool, yes: bool) -> None:
+    """Go back to the layers of an earlier version.
+
+    They become a new version, which stays in force until a file is edited. Shows what would change and asks first; the
+    rollback is refused, with exit code 4, if another change comes in between.
+    """
+    before = current(app, namespace)
+    request = config_pb2.RollbackConfigRequest(
+        namespace=namespace, version=version, expected_version=before.version, dry_run=True, message=message
+    )
+    preview = app.daemon.call(app.daemon.config.RollbackConfig, request)
+    if dry_run or not preview.changed:
+        report(app, before, preview, dry_run=dry_run)
+        return
+    if not yes:
+        old = json_value(before.value)
+        new = apply_patch(old, json_value(preview.patch))
+        names = (f"{namespace} version {before.version}", f"{namespace} version {preview.version}, as {version}")
+        app.out.diff(unified(old, new, *names))
+        if app.confirm(f"Roll {namespace} back to version {version}?") != "y":
+            raise Failure("nothing was changed")
+    request.dry_run = False
+    report(app, before, app.daemon.call(app.daemon.config.RollbackConfig, request), dry_run=False)
+
+
+def version_of(app: App, namespace: str, version: int) -> config_pb2.GetConfigVersionResponse:
+    """Read a version; 0 is the current one."""
+    request = config_pb2.GetConfigVersionRequest(namespace=namespace, version=version)
+    return app.daemon.call(app.daemon.config.GetConfigVersion, request)
+
+
+def _versions(app: App, namespace: str, limit: int) -> Iterator[config_pb2.ConfigVersion]:
+    request = config_pb2.ListConfigVersionsRequest(namespace=namespace, page_size=min(limit, _PAGE_SIZE))
+    while True:
+        page = app.daemon.call(app.daemon.config.ListConfigVersions, request)
+        yield from page.versions
+        if not page.next_page_token:
+            return
+        request.page_token = page.next_page_token
+
+
+def _history_row(version: config_pb2.ConfigVersion) -> tuple[str, ...]:
+    return (
+        str(version.version),
+        text.local_time(version.create_time),
+        version.author,
+        _cause(version),
+        ", ".join(layer_name(layer) for layer in version.changed_layers) or text.NOTHING,
+        text.in_one_line(version.message),
+    )
+
+
+def _cause(version: config_pb2.ConfigVersion) -> str:
+    name = enum_name(common_pb2.Cause.DESCRIPTOR, version.cause) or text.NOTHING
+    return f"{name} to {version.rollback_of}" if version.rollback_of else name
+
+
+def _print_version(app: App, answer: config_pb2.GetConfigVersionResponse) -> None:
+    facts = answer.version
+    app.out.facts(
+        (
+            ("version", f"{facts.version} of {facts.namespace}"),
+            ("time", text.local_time(facts.create_time)),
+            ("author", facts.author or text.NOTHING),
+            ("cause", _cause(facts)),
+            ("message", text.in_one_line(facts.message) or text.NOTHING),
+            ("changed", ", ".join(layer_name(layer) for layer in facts.changed_layers) or text.NOTHING),
+            ("checksum", facts.checksum),
+            ("revision", str(facts.revision)),
+        )
+    )
+    for layer in answer.layers:
+        app.out.line()
+        app.out.line(f"{layer_name(layer.layer)}{f', from {layer.file}' if layer.file else ''}:", "bold")
+        app.out.document(json_value(layer.document))

@@ -1,0 +1,50 @@
+"""The daemon, as commands see it: its stubs, and calls with a deadline whose errors are the library's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from vestry.channel import connect, resolve_target
+from vestry.errors import from_rpc_error
+from vestry.v1 import admin_pb2_grpc, config_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Daemon:
+    """A channel to one vestryd. It lives for one run of the program, and connects when it is first used."""
+
+    def __init__(self, address: str | None, *, timeout_seconds: float) -> None:
+        """Raises InvalidTarget."""
+        self.address = resolve_target(address)
+        self._timeout_seconds = timeout_seconds
+        self._channel = connect(self.address)
+        self.config = config_pb2_grpc.ConfigServiceStub(self._channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
+        """Make one call. Raises the errors of vestry.errors."""
+        try:
+            return method(request, timeout=self._timeout_seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, target=self.address) from error
+
+    def stream(self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request) -> Iterator[Response]:
+        """Make one streaming call, which may take as long as it takes: the channel notices a daemon that is gone."""
+        call = method(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error, target=self.address) from error
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the channel."""
+        self._channel.close()

@@ -1,0 +1,109 @@
+"""vestryd: argv → settings → run → exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vestry._version import __version__
+from vestryd import assembly
+from vestryd.domain.errors import AddressUnusable, SettingsInvalid, StoreUnusable
+from vestryd.host.logs import configure
+from vestryd.host.sdnotify import Notifier
+from vestryd.settings import Settings, load
+from vestryd.stores.restore import restore
+
+OK, FAILED, UNUSABLE, CONFIG = 0, 1, 69, 78  # the last two after sysexits(3): EX_UNAVAILABLE, EX_CONFIG
+
+EXIT_CODES = """\
+exit codes:
+  0   stopped when asked to, or nothing was found to be wrong
+  1   failed: the log says why
+  2   the command line is wrong
+  69  the store or an address can't be used: it is taken, unreadable or damaged
+  78  the settings or the configuration tree are wrong
+  143 a second SIGTERM came before the first had been dealt with (130: SIGINT)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon, or do what a flag asks for instead, and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load(arguments.settings, environ=os.environ, overrides=_overrides(arguments))
+        if arguments.check:
+            return _check(settings)
+        if arguments.restore:
+            return _restore(arguments.restore, settings)
+        return _serve(settings)
+    except SettingsInvalid as error:
+        return _complain(error.problems, CONFIG)
+    except (StoreUnusable, AddressUnusable) as error:
+        return _complain([str(error)], UNUSABLE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vestryd",
+        description="Keeps a fleet's configuration, and serves it over gRPC. Settings come from the command line, "
+        "else from VESTRY_… variables, else from the settings file.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="the settings file; default: none")
+    parser.add_argument("--environment", metavar="NAME", help="which environment's layer to fold in")
+    parser.add_argument("--state", dest="state_directory", metavar="DIR", help="where the store is kept")
+    parser.add_argument("--config", dest="config_directory", metavar="DIR", help="where the configuration tree is")
+    parser.add_argument("--unix", dest="listen_unix", metavar="PATH", help="the unix socket; '' for none")
+    parser.add_argument("--tcp", dest="listen_tcp", metavar="ADDRESS", help="the TCP address; '' for none")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="check the settings and the configuration tree, and exit")
+    instead.add_argument("--restore", type=Path, metavar="FILE", help="replace the store by this backup, and exit")
+    instead.add_argument("--version", action="version", version=f"vestryd {__version__}")
+    return parser
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
+    return {
+        "environment": arguments.environment,
+        "state_directory": arguments.state_directory,
+        "config.directory": arguments.config_directory,
+        "listen.unix": arguments.listen_unix,
+        "listen.tcp": arguments.listen_tcp,
+    }
+
+
+def _serve(settings: Settings) -> int:
+    configure(level=settings.log.level, format=settings.log.format)
+    settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    asyncio.run(assembly.serve(settings, Notifier(os.environ)))
+    return OK
+
+
+def _check(settings: Settings) -> int:
+    found = asyncio.run(assembly.check(settings))
+    if found:
+        return _complain(found, CONFIG)
+    print(f"{settings.config.directory} is fine for the environment {settings.environment}")  # noqa: T201
+    return OK
+
+
+def _restore(backup: Path, settings: Settings) -> int:
+    aside = restore(backup, settings.store_path, now=datetime.now(UTC))
+    print(f"restored {settings.store_path}" + (f"; what it replaced is kept as {aside}" if aside else ""))  # noqa: T201
+    return OK
+
+
+def _complain(problems: Sequence[str], code: int) -> int:
+    for problem in problems:
+        print(f"vestryd: {problem}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""Every document in memory: layered, validated, versioned, and applied from the store's own watch.
+
+    propose ─▶ merge ─▶ validate ─▶ commit ─▶ (the store's watch) ─▶ apply ─▶ readers, watchers
+
+This module is the right half of the road, `proposals` the left. What readers see changes in one place alone, `_apply`, and
+only by a batch that came back from the store. So one daemon and several over a shared store run the same code, and a restart
+replays the same road.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+from vestryd.domain.errors import Compacted, DocumentNotFound, VersionNotFound
+from vestryd.domain.jsonvalue import Json, canonical
+from vestryd.domain.layers import Folded, fold
+from vestryd.domain.schema import Schema
+from vestryd.domain.store import Batch, Entry, Store
+from vestryd.domain.versions import HEADS, Head, Version, schema_key, version_key
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a noun adds to the engine.
+
+    `compile` gets a document's name and its effective content once that met the schema; it returns what the noun evaluates
+    (kept as `Document.compiled`), or raises SourceInvalid. `schema` is the kind's own; None: each document brings its own.
+    """
+
+    name: str
+    compile: Callable[[str, Json], Any]
+    schema: Schema | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as readers see it: whole, at one version. Replaced, never changed.
+
+    `encoded` is the effective content as canonical JSON. `revision` is the store's at which the version was committed, and
+    `head_revision` that of the head, which moves also when a file is taken in that changes nothing.
+    """
+
+    kind: str
+    name: str
+    version: Version
+    folded: Folded
+    encoded: bytes
+    schema: Schema | None
+    compiled: Any
+    head: Head
+    revision: int
+    head_revision: int
+
+
+class Documents:
+    """The documents of a store, for as long as the daemon lives.
+
+    `load` first; then `follow` runs as a task, and everything else may be called. `on_applied` is called with the changed
+    documents of one revision right after readers can see them; it must neither wait nor raise.
+    """
+
+    def __init__(self, store: Store, kinds: Iterable[Kind]) -> None:
+        self.on_applied: Callable[[int, tuple[Document, ...]], None] = lambda _revision, _documents: None
+        self.revision = 0
+        self.kinds = {kind.name: kind for kind in kinds}
+        self._store = store
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._prepared: dict[str, tuple[bytes, Document]] = {}  # version key -> its record, and what it makes
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap: revision, tie-breaker, future
+        self._ticket = count()
+
+    def find(self, kind: str, name: str) -> Document | None:
+        """Return the document, or None."""
+        return self._documents.get((kind, name))
+
+    def get(self, kind: str, name: str) -> Document:
+        """Return the document, or raise DocumentNotFound."""
+        document = self._documents.get((kind, name))
+        if document is None:
+            raise DocumentNotFound(kind, name)
+        return document
+
+    def all(self, kind: str) -> list[Document]:
+        """Return the documents of a kind, by name."""
+        return sorted((one for one in self._documents.values() if one.kind == kind), key=lambda one: one.name)
+
+    async def version(self, kind: str, name: str, number: int) -> tuple[Version, int]:
+        """Return one version and the revision it was committed at; `number` 0 means the current one."""
+        document = self.get(kind, name)
+        if number in {0, document.version.number}:
+            return document.version, document.revision
+        oldest, newest = document.head.oldest, document.head.version
+        if oldest <= number <= newest:
+            found = await self._store.read(version_key(kind, name, number))
+            if found.entries:
+                return Version.decode(found.entries[0].value), found.entries[0].create_revision
+        raise VersionNotFound(kind, name, number, oldest, newest)
+
+    async def versions(self, kind: str, name: str, *, newest: int, limit: int) -> list[tuple[Version, int]]:
+        """Return up to `limit` versions and their revisions, from number `newest` downwards."""
+        oldest = max(newest - limit + 1, self.get(kind, name).head.oldest)
+        if oldest > newest:
+            return []
+        prefix = version_key(kind, name, 0).rpartition("/")[0] + "/"
+        start = version_key(kind, name, oldest)
+        found = await self._store.read(prefix, start=start, limit=newest - oldest + 1)
+        return [(Version.decode(entry.value), entry.create_revision) for entry in reversed(found.entries)]
+
+    async def load(self) -> None:
+        """Read every document as it is now; what readers see is replaced at once, at the end."""
+        heads = await self._store.read(HEADS)
+        documents = [await self._read(entry) for entry in heads.entries]
+        before = self._documents
+        self._documents = {(one.kind, one.name): one for one in documents}
+        self._reach(heads.revision)
+        changed = tuple(one for one in documents if not _same_version(one, before.get((one.kind, one.name))))
+        if before and changed:
+            self.on_applied(heads.revision, changed)
+
+    async def follow(self) -> None:
+        """Apply what the store commits, until it is closed."""
+        while True:
+            try:
+                async for batch in self._store.watch("", after=self.revision):
+                    self._apply(batch)
+            except Compacted:
+                await self.load()
+            else:
+                return
+
+    async def until(self, revision: int) -> None:
+        """Return once readers see `revision`."""
+        if self.revision >= revision:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiters, (revision, next(self._ticket), waiter))
+        await waiter
+
+    def prepare(self, record: bytes, document: Document) -> Callable[[], None]:
+        """Spare `_apply` the work of building `document` again from its `record`; call the result when that is over."""
+        key = version_key(document.kind, document.name, document.version.number)
+        self._prepared[key] = (record, document)
+        return lambda: self._prepared.pop(key, None) and None
+
+    async def _read(self, entry: Entry) -> Document:
+        _, kind, name = entry.key.split("/", 2)
+        head = Head.decode(entry.value)
+        found = await self._store.read(version_key(kind, name, head.version))
+        version = Version.decode(found.entries[0].value)
+        schema = await self._read_schema(kind, name, version.schema)
+        return self._build(kind, name, version, schema, head, found.entries[0].create_revision, entry.mod_revision)
+
+    async def _read_schema(self, kind: str, name: str, schema_checksum: str) -> Schema | None:
+        if not schema_checksum:
+            return None
+        found = await self._store.read(schema_key(kind, name, schema_checksum))
+        return Schema(json.loads(found.entries[0].value))
+
+    def _apply(self, batch: Batch) -> None:
+        """Let readers see one revision: swap the documents in, wake those who wait for it, tell the watchers."""
+        changed = []
+        for key, entry in batch.changes.items():
+            if not key.startswith(HEADS):
+                continue
+            _, kind, name = key.split("/", 2)
+            if entry is None:
+                self._documents.pop((kind, name), None)
+                continue
+            before = self._documents.get((kind, name))
+            document = self._next(kind, name, before, entry, batch.changes)
+            self._documents[kind, name] = document
+            if not _same_version(document, before):
+                changed.append(document)
+        self._reach(batch.revision)
+        if changed:
+            self.on_applied(batch.revision, tuple(changed))
+
+    def _next(
+        self, kind: str, name: str, before: Document | None, entry: Entry, changes: Mapping[str, Entry | None]
+    ) -> Document:
+        head = Head.decode(entry.value)
+        if before and head.version == before.version.number:
+            return replace(before, head=head, head_revision=entry.mod_revision)
+        key = version_key(kind, name, head.version)
+        record = changes[key]
+        assert record is not None, "a head and its version are written together"
+        made, document = self._prepared.get(key, (b"", None))
+        if document and made == record.value:
+            return replace(document, head=head, revision=record.mod_revision, head_revision=entry.mod_revision)
+        version = Version.decode(record.value)
+        written = changes.get(schema_key(kind, name, version.schema)) if version.schema else None
+        schema = Schema(json.loads(written.value)) if written else before and before.schema
+        return self._build(kind, name, version, schema, head, record.mod_revision, entry.mod_revision)
+
+    def _build(
+        self,
+        kind: str,
+        name: str,
+        version: Version,
+        schema: Schema | None,
+        head: Head,
+        revision: int,
+        head_revision: int,
+    ) -> Document:
+        return Document(
+            kind=kind,
+            name=name,
+            version=version,
+            folded=fold(version.layers),
+            encoded=canonical(version.effective),
+            schema=schema,
+            compiled=self.kinds[kind].compile(name, version.effective),
+            head=head,
+            revision=revision,
+            head_revision=head_revision,
+        )
+
+    def _reach(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+        while self._waiters and self._waiters[0][0] <= self.revision:
+            _, _, waiter = heapq.heappop(self._waiters)
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _same_version(one: Document, other: Document | None) -> bool:
+    return other is not None and one.version.number == other.version.number

@@ -1,0 +1,38 @@
+"""The names that people give: namespaces and environments."""
+
+from __future__ import annotations
+
+import re
+
+from vestryd.domain.errors import InvalidField
+
+DEFAULT_NAMESPACE = "default"
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_ALLOWED = (
+    "1 to 63 characters of a-z, 0-9, '-', '_' and '.' are allowed, "
+    "with a letter or a digit at both ends and never two dots in a row"
+)
+_MAX_SHOWN = 80  # characters of a refused name in the message
+# What else a file beside the environment's may be named after.
+_RESERVED_ENVIRONMENTS = frozenset({"schema", "default", "override", "runtime", "vestryd"})
+
+
+def check_namespace(name: str) -> str:
+    """Return the namespace that `name` means: itself, or `default` when it is empty. Raises InvalidField."""
+    return _check("namespace", name) if name else DEFAULT_NAMESPACE
+
+
+def check_environment(name: str) -> str:
+    """Return `name` when it can name an environment, which names a file. Raises InvalidField."""
+    if name in _RESERVED_ENVIRONMENTS:
+        reserved = ", ".join(sorted(_RESERVED_ENVIRONMENTS))
+        raise InvalidField("environment", f"{name!r} is taken: choose a name other than {reserved}")
+    return _check("environment", name)
+
+
+def _check(field_name: str, name: str) -> str:
+    if not _NAME.fullmatch(name) or ".." in name:
+        shown = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…"
+        raise InvalidField(field_name, f"{shown!r} can't be used: {_ALLOWED}")
+    return name

@@ -1,0 +1,124 @@
+"""AdminService: the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from vestry.v1 import admin_pb2 as pb
+from vestry.v1 import common_pb2 as common
+from vestryd.domain.config import Configs
+from vestryd.domain.errors import BackupUnsupported
+from vestryd.domain.store import BackupSource, Store
+from vestryd.services.call import Call
+from vestryd.services.config_messages import timestamp
+from vestryd.services.pipeline import Route
+
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What doesn't change while the daemon runs. `scratch` is a directory for files that live for one call."""
+
+    version: str
+    environment: str
+    start_time: datetime
+    scratch: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that an administrator should look at."""
+
+    component: str
+    message: str
+    since: datetime
+
+
+class AdminService:
+    """Answers AdminService. Lives as long as the daemon serves.
+
+    `routes`, `listeners` and `problems` are asked at each call, since they are known only once the daemon serves.
+    """
+
+    service = "vestry.v1.AdminService"
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        *,
+        store: Store,
+        configs: Configs,
+        watchers: Callable[[], int],
+        listeners: Callable[[], Sequence[str]],
+        problems: Callable[[], Iterable[Problem]],
+        routes: Callable[[], Mapping[str, Route]],
+    ) -> None:
+        self._daemon = daemon
+        self._store = store
+        self._configs = configs
+        self._watchers = watchers
+        self._listeners = listeners
+        self._problems = problems
+        self._routes = routes
+
+    async def get_status(self, _request: pb.GetStatusRequest, _call: Call) -> pb.GetStatusResponse:
+        """Tell what runs here and how it does."""
+        figures = await self._store.figures()
+        return pb.GetStatusResponse(
+            version=self._daemon.version,
+            environment=self._daemon.environment,
+            start_time=timestamp(self._daemon.start_time),
+            revision=self._revision(self._configs.revision),
+            store=figures.kind,
+            store_bytes=figures.disk_bytes,
+            listeners=self._listeners(),
+            namespaces=len(self._configs.all()),
+            watchers=self._watchers(),
+            problems=[
+                pb.Problem(component=one.component, message=one.message, since_time=timestamp(one.since))
+                for one in self._problems()
+            ],
+            process_id=os.getpid(),
+            methods=[_figures(route) for route in self._routes().values() if route.figures.calls],
+        )
+
+    async def create_backup(
+        self, _request: pb.CreateBackupRequest, call: Call
+    ) -> AsyncGenerator[pb.CreateBackupResponse, None]:
+        """Copy the store to a file of our own, and stream that: a slow reader holds nothing up."""
+        if not isinstance(self._store, BackupSource):
+            raise BackupUnsupported((await self._store.figures()).kind)
+        with tempfile.TemporaryDirectory(prefix="backup-", dir=self._daemon.scratch) as directory:
+            path = Path(directory) / "store"
+            revision = await self._store.backup(str(path))
+            size = path.stat().st_size
+            call.facts.update(revision=revision, bytes=size)
+            first = pb.CreateBackupResponse(revision=self._revision(revision), total_bytes=size)
+            with path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    first.chunk = chunk
+                    yield first
+                    first = pb.CreateBackupResponse()
+
+    def _revision(self, revision: int) -> common.StoreRevision:
+        return common.StoreRevision(
+            store_id=self._store.store_id, incarnation=self._store.incarnation, revision=revision
+        )
+
+
+def _figures(route: Route) -> pb.MethodFigures:
+    figures = route.figures
+    return pb.MethodFigures(
+        method=route.method.path,
+        calls=figures.calls,
+        failures=figures.failures,
+        in_flight=figures.in_flight,
+        mean_seconds=figures.seconds / figures.calls,
+    )

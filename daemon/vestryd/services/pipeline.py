@@ -1,0 +1,183 @@
+"""What happens to every call on its way to a handler and back, whatever wire it came over.
+
+A transport finds the route, begins a call, and hands over bytes; it gets bytes back, or how the call failed. In between
+stand: the request id, the caller, the deadline, the figures, the log line, and the errors through one table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
+
+import structlog
+from google.protobuf.message import DecodeError, Message
+from google.rpc.code_pb2 import Code
+
+from vestryd.domain.errors import InvalidField, VestryError
+from vestryd.services.call import Call
+from vestryd.services.figures import Figures
+from vestryd.services.methods import Method
+from vestryd.services.status import DeadlineExceeded, Failure, InternalError, failure
+
+REQUEST_ID = "x-request-id"  # metadata, both ways
+MAX_REQUEST_ID_CHARACTERS = 128
+
+# A handler is plain for a read that is answered from memory (it may return an awaitable when it has to wait after all),
+# async for what may wait, and an async iterator of messages, or of their bytes, for a stream.
+Handler = Callable[[Any, Call], Any]
+Metadata = Mapping[str, str | bytes]
+
+log = structlog.get_logger("vestryd.requests")
+
+
+@dataclass(slots=True)
+class Route:
+    """A method and the function that answers it."""
+
+    method: Method
+    handler: Handler
+    figures: Figures = field(default_factory=Figures)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back over the wire: a body, or a failure."""
+
+    body: bytes
+    failure: Failure | None = None
+
+
+class CallFailed(Exception):
+    """A stream ends with a failure."""
+
+    def __init__(self, why: Failure) -> None:
+        super().__init__(why.message)
+        self.failure = why
+
+
+def bind(table: Mapping[str, Method], services: Iterable[object]) -> dict[str, Route]:
+    """Return path -> route for the whole table. Raises LookupError when a method has no handler.
+
+    Each service has an attribute `service`, its full name in the protos, and a function for each method.
+    """
+    by_name = {service.service: service for service in services}  # type: ignore[attr-defined]
+    routes = {}
+    for path, method in table.items():
+        handler = getattr(by_name.get(method.service), method.handler, None)
+        if handler is None:
+            raise LookupError(f"nothing answers {path}")
+        routes[path] = Route(method, handler)
+    return routes
+
+
+class Pipeline:
+    """The way of a call, for as long as the daemon serves. It belongs to one event loop."""
+
+    def __init__(self, routes: Mapping[str, Route], *, default_deadline_seconds: float) -> None:
+        self.routes = routes
+        self._default_deadline_seconds = default_deadline_seconds
+
+    def begin(self, route: Route, *, caller: str, metadata: Metadata, timeout_seconds: float | None) -> Call:
+        """Return the call that has just arrived. `timeout_seconds` is what the caller allows, None if it doesn't say."""
+        route.figures.begin()
+        seconds = self._default_deadline_seconds if timeout_seconds is None else timeout_seconds
+        request_id = _request_id(metadata)
+        return Call(
+            method=route.method,
+            caller=caller,
+            request_id=request_id,
+            arrival=time.monotonic(),
+            timeout_seconds=seconds,
+            metadata=metadata,
+            trailing=[(REQUEST_ID, request_id)],
+        )
+
+    def unary(self, route: Route, data: bytes, call: Call) -> Reply | Awaitable[Reply]:
+        """Answer a unary call: at once when its handler does, else with an awaitable."""
+        try:
+            answer = route.handler(_parse(route.method, data), call)
+            if isawaitable(answer):
+                return self._wait(route, call, answer)
+            body = answer.SerializeToString()
+        except Exception as error:  # noqa: BLE001 - the boundary of a request
+            return Reply(b"", _fail(route, call, error))
+        _end(route, call, "OK")
+        return Reply(body)
+
+    async def _wait(self, route: Route, call: Call, answer: Awaitable[Message]) -> Reply:
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=call.request_id):
+                async with asyncio.timeout(call.remaining()) as limit:
+                    body = (await answer).SerializeToString()
+        except TimeoutError as error:
+            ours = DeadlineExceeded(call.timeout_seconds) if limit.expired() else error
+            return Reply(b"", _fail(route, call, ours))
+        except asyncio.CancelledError:
+            _end(route, call, "CANCELLED")
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a request
+            return Reply(b"", _fail(route, call, error))
+        _end(route, call, "OK")
+        return Reply(body)
+
+    async def stream(self, route: Route, data: bytes, call: Call) -> AsyncGenerator[bytes, None]:
+        """Answer a stream: yield its messages' bytes. Raises CallFailed when it ends otherwise than by being done."""
+        code = "CANCELLED"  # unless we learn better: the caller goes away
+        try:
+            answers: AsyncIterator[bytes | Message] = route.handler(_parse(route.method, data), call)
+            async for answer in answers:
+                yield answer if isinstance(answer, bytes) else answer.SerializeToString()
+            code = "OK"
+        except (GeneratorExit, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            code = ""
+            raise CallFailed(_fail(route, call, error)) from error
+        finally:
+            if code:
+                _end(route, call, code)
+
+
+def _parse(method: Method, data: bytes) -> Message:
+    try:
+        return method.request.FromString(data)
+    except DecodeError as error:
+        name = method.request.DESCRIPTOR.full_name
+        raise InvalidField("request", f"its bytes are not a {name}") from error
+
+
+def _request_id(metadata: Metadata) -> str:
+    """Return the caller's own id if it can stand in a log line, else a new one."""
+    theirs = metadata.get(REQUEST_ID, "")
+    if isinstance(theirs, str) and theirs.isprintable() and 0 < len(theirs) <= MAX_REQUEST_ID_CHARACTERS:
+        return theirs
+    return os.urandom(8).hex()
+
+
+def _fail(route: Route, call: Call, error: Exception) -> Failure:
+    if not isinstance(error, VestryError):
+        log.error("request.crashed", request_id=call.request_id, method=route.method.path, exc_info=error)
+        error = InternalError(call.request_id)
+    why = failure(error)
+    _end(route, call, Code.Name(why.code), reason=why.reason, error=why.message)
+    return why
+
+
+def _end(route: Route, call: Call, code: str, **facts: object) -> None:
+    seconds = time.monotonic() - call.arrival
+    route.figures.end(seconds, failed=code not in {"OK", "CANCELLED"})
+    log.info(
+        "request",
+        method=route.method.path,
+        code=code,
+        milliseconds=round(seconds * 1000, 3),
+        caller=call.caller,
+        request_id=call.request_id,
+        **call.facts,
+        **facts,
+    )

@@ -1,0 +1,129 @@
+"""The one table from domain errors to what goes over the wire."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+from google.rpc.code_pb2 import Code
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from vestry.v1.errors_pb2 import ErrorReason
+from vestryd.domain import errors
+
+DOMAIN = "vestry"
+MAX_MESSAGE_CHARACTERS = 2000
+MAX_FIELD_VIOLATIONS = 100
+MAX_DETAIL_BYTES = 6000  # trailing metadata is refused by many peers above 8 KiB
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a call failed, ready for any wire: `details` is a serialized google.rpc.Status."""
+
+    code: int
+    reason: str
+    message: str
+    details: bytes
+
+
+@dataclass(eq=False)
+class DeadlineExceeded(errors.VestryError):
+    """The call took longer than its deadline."""
+
+    timeout_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"the call took longer than its deadline of {self.timeout_seconds:g} s; "
+            "if it was a write, repeat it with the same request_id to learn the outcome"
+        )
+
+
+@dataclass(eq=False)
+class InternalError(errors.VestryError):
+    """A defect of ours. The message keeps what happened for the log, and gives the caller the way to it."""
+
+    request_id: str
+
+    def __str__(self) -> str:
+        return f"an internal error: the daemon's log has the details under request {self.request_id}"
+
+
+# error -> (gRPC code, reason)
+TABLE: Mapping[type[errors.VestryError], tuple[int, ErrorReason.ValueType]] = {
+    errors.InvalidField: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
+    errors.SourceInvalid: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_DOCUMENT_INVALID),
+    errors.DocumentInvalid: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_DOCUMENT_INVALID),
+    errors.InvalidPageToken: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID),
+    errors.InvalidResumeToken: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_RESUME_TOKEN_INVALID),
+    errors.ForeignResumeToken: (Code.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_RESUME_TOKEN_FOREIGN),
+    errors.DocumentNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_DOCUMENT_NOT_FOUND),
+    errors.VersionNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_VERSION_NOT_FOUND),
+    errors.PointerNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_POINTER_NOT_FOUND),
+    errors.SchemaNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_SCHEMA_NOT_FOUND),
+    errors.VersionMismatch: (Code.ABORTED, ErrorReason.ERROR_REASON_VERSION_MISMATCH),
+    errors.RequestIdReused: (Code.ALREADY_EXISTS, ErrorReason.ERROR_REASON_REQUEST_ID_REUSED),
+    errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_LIMIT_EXCEEDED),
+    errors.Conflict: (Code.ABORTED, ErrorReason.ERROR_REASON_VERSION_MISMATCH),
+    errors.StoreUnavailable: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
+    errors.BackupUnsupported: (Code.UNIMPLEMENTED, ErrorReason.ERROR_REASON_BACKUP_UNSUPPORTED),
+    errors.ShuttingDown: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_SHUTTING_DOWN),
+    DeadlineExceeded: (Code.DEADLINE_EXCEEDED, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED),
+    InternalError: (Code.INTERNAL, ErrorReason.ERROR_REASON_INTERNAL),
+}
+
+
+def failure(error: errors.VestryError) -> Failure:
+    """Return how an error goes over the wire: one ErrorInfo, and a BadRequest where fields or values are to blame."""
+    code, number = TABLE[type(error)]
+    reason = ErrorReason.Name(number).removeprefix("ERROR_REASON_")
+    message = str(error)[:MAX_MESSAGE_CHARACTERS]
+    status = Status(code=code, message=message)
+    status.details.add().Pack(ErrorInfo(reason=reason, domain=DOMAIN, metadata=_metadata(error)))
+    blame = _bad_request(error)
+    if blame is not None:
+        status.details.add().Pack(_cut(blame, MAX_DETAIL_BYTES - status.ByteSize()))
+    return Failure(code, reason, message, status.SerializeToString())
+
+
+def _metadata(error: errors.VestryError) -> Facts:
+    """Return the error's fields: they are the metadata that errors.proto documents."""
+    facts = {}
+    for field in dataclasses.fields(error):  # type: ignore[arg-type] # every class of the table is a dataclass
+        value = getattr(error, field.name)
+        if field.name == "violations":
+            facts["violations"] = str(len(value))
+        elif field.name == "field_name":
+            facts["field"] = value
+        elif field.name not in {"problem", "path"}:
+            facts[field.name] = str(value)[:256]
+    return facts
+
+
+def _bad_request(error: errors.VestryError) -> BadRequest | None:
+    if isinstance(error, errors.InvalidField):
+        return BadRequest(field_violations=[_blame(error.field_name, error.problem, "")])
+    if isinstance(error, (errors.DocumentInvalid, errors.SourceInvalid)):
+        return BadRequest(
+            field_violations=[
+                _blame(one.pointer, one.message, one.rule) for one in error.violations[:MAX_FIELD_VIOLATIONS]
+            ]
+        )
+    return None
+
+
+def _blame(field: str, description: str, reason: str) -> BadRequest.FieldViolation:
+    return BadRequest.FieldViolation(field=field, description=description[:500], reason=reason)
+
+
+def _cut(blame: BadRequest, size: int) -> Message:
+    """Drop the last violations until the message fits: they travel in trailing metadata, which is small."""
+    while blame.ByteSize() > size and blame.field_violations:
+        del blame.field_violations[-1]
+    return blame

@@ -1,0 +1,204 @@
+"""The pipeline on public grpc.aio.
+
+Messages cross as bytes: the pipeline parses and serializes, so that malformed ones are told in our own words, and an event
+that was encoded once is sent as it is to everybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc import aio
+
+from vestryd.domain.errors import AddressUnusable
+from vestryd.services.call import Call
+from vestryd.services.methods import Kind
+from vestryd.services.pipeline import CallFailed, Pipeline, Route
+from vestryd.services.status import Failure
+from vestryd.transports.aio_standard import StandardServices
+
+RpcContext = aio.ServicerContext[Any, Any]
+
+STATUS_DETAILS = "grpc-status-details-bin"
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+REPLY_BYTES = 8 * 1024 * 1024  # a version with its layers and its effective document is at most 2 MiB of JSON
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a silent share of somebody else's calls
+    ("grpc.max_send_message_length", REPLY_BYTES),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients look for a dead daemon every 10 s
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 30_000),  # and the daemon for dead clients
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """A unix socket to listen on: its path, its mode, and its group (empty: the daemon's own)."""
+
+    path: Path
+    mode: int
+    group: str
+
+
+class AioServer:
+    """Serves the pipeline, standard health and reflection, from `start` until `stop`."""
+
+    def __init__(self, pipeline: Pipeline, *, unix: UnixSocket | None, tcp: str, max_request_bytes: int) -> None:
+        self.listeners: list[str] = []  # what it listens on, as gRPC targets
+        self._pipeline = pipeline
+        self._unix = unix
+        self._tcp = tcp
+        self._server = aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)))
+        self._server.add_generic_rpc_handlers((_Handlers(pipeline),))
+        services = sorted({route.method.service for route in pipeline.routes.values()})
+        self._standard = StandardServices(self._server, services)
+
+    async def start(self) -> None:
+        """Listen. Standard health says NOT_SERVING until `ready`. Raises AddressUnusable."""
+        if self._unix:
+            _check_unix_socket(self._unix.path)
+            self._bind(f"unix:{self._unix.path}")
+            self.listeners.append(f"unix:{self._unix.path}")
+        if self._tcp:
+            port = self._bind(self._tcp)
+            self.listeners.append(f"{self._tcp.rpartition(':')[0]}:{port}")
+        await self._standard.starting()
+        await self._server.start()
+        if self._unix:
+            _guard(self._unix)
+
+    async def ready(self) -> None:
+        """Let standard health say SERVING."""
+        await self._standard.serving()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, let those under way end for so long, then cut them off."""
+        await self._standard.stopping()
+        await self._server.stop(grace_seconds)
+        if self._unix:
+            self._unix.path.unlink(missing_ok=True)
+
+    def _bind(self, address: str) -> int:
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:  # grpcio's words don't say why
+            raise AddressUnusable(address, _why_not(address)) from error
+        if not port:
+            raise AddressUnusable(address, _why_not(address))
+        return port
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds the route of a call by its path; for an unknown one gRPC answers UNIMPLEMENTED by itself."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._handlers = {path: _handler(pipeline, route) for path, route in pipeline.routes.items()}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+        return self._handlers.get(handler_call_details.method)
+
+
+def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, bytes]:
+    async def unary(data: bytes, context: RpcContext) -> bytes:
+        call = _begin(pipeline, route, context)
+        reply = pipeline.unary(route, data, call)
+        if isawaitable(reply):
+            reply = await reply
+        _send_trailing(context, call, reply.failure)
+        if reply.failure:
+            await context.abort(CODES[reply.failure.code], reply.failure.message)
+        return reply.body
+
+    async def stream(data: bytes, context: RpcContext) -> None:
+        call = _begin(pipeline, route, context)
+        try:
+            async with contextlib.aclosing(pipeline.stream(route, data, call)) as bodies:
+                await _write_all(bodies, context)
+        except CallFailed as error:
+            _send_trailing(context, call, error.failure)
+            await context.abort(CODES[error.failure.code], error.failure.message)
+        _send_trailing(context, call, None)
+
+    if route.method.kind is Kind.STREAM:
+        return grpc.unary_stream_rpc_method_handler(stream)
+    return grpc.unary_unary_rpc_method_handler(unary)
+
+
+async def _write_all(bodies: AsyncIterator[bytes], context: RpcContext) -> None:
+    async for body in bodies:
+        await context.write(body)  # returns once the peer's window took it: that is the backpressure
+
+
+def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
+    return pipeline.begin(
+        route,
+        caller=_caller(context.peer()),
+        metadata=dict(context.invocation_metadata() or ()),
+        timeout_seconds=context.time_remaining(),
+    )
+
+
+def _caller(peer: str) -> str:
+    """Return what is known of the caller: over which socket it came. Who it is, only access control can tell."""
+    return "unix" if peer.startswith("unix") else peer.rpartition(":")[0]
+
+
+def _send_trailing(context: RpcContext, call: Call, failure: Failure | None) -> None:
+    details = [(STATUS_DETAILS, failure.details)] if failure else []
+    context.set_trailing_metadata((*call.trailing, *details))
+
+
+def _check_unix_socket(path: Path) -> None:
+    """Raise AddressUnusable when somebody serves on the socket: grpcio would take it over without a word."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise AddressUnusable(f"unix:{path}", "there is a file of that name, which is not a socket")
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            probe.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        return
+    except OSError as error:
+        raise AddressUnusable(f"unix:{path}", error.strerror or str(error)) from error
+    raise AddressUnusable(f"unix:{path}", "another process serves there")
+
+
+def _guard(unix: UnixSocket) -> None:
+    """Give the socket its mode and group: grpcio makes it 0755 less the umask."""
+    try:
+        if unix.group:
+            shutil.chown(unix.path, group=unix.group)
+        unix.path.chmod(unix.mode)
+    except (OSError, LookupError) as error:
+        raise AddressUnusable(f"unix:{unix.path}", f"its mode or group can't be set: {error}") from error
+
+
+def _why_not(address: str) -> str:
+    """Find out why grpcio could not bind an address, by trying it."""
+    if address.startswith("unix:"):
+        directory = Path(address.removeprefix("unix:")).parent
+        if not directory.is_dir():
+            return f"the directory {directory} doesn't exist"
+        return "" if os.access(directory, os.W_OK) else f"the directory {directory} can't be written to"
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, int(port)))
+        except OSError as error:
+            return error.strerror or str(error)
+    return "grpcio could not bind it"
