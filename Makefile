@@ -14,7 +14,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/ready ## start the daemon on the embedded store with the sample configuration
-	@$(BIN)/vestryd --settings config/vestryd.toml --state $(STATE) --unix $(STATE)/vestry.sock
+	@$(BIN)/vestryd --settings config/vestryd.toml --state-directory $(STATE) --listen-unix $(STATE)/vestry.sock
 
 test: $(VENV)/ready ## run the tests
 	@$(BIN)/pytest -q -n $$(nproc)

@@ -143,9 +143,15 @@ class CacheWriter:
             self._wake.clear()
             while self._pending:
                 _, update = self._pending.popitem()
-                await asyncio.to_thread(self._cache.save, update)
+                await self._save(update)
             if not self._is_stopping:
                 await self._wake.wait()
+
+    async def _save(self, update: config_pb2.ConfigUpdate) -> None:
+        try:
+            await asyncio.to_thread(self._cache.save, update)
+        except RuntimeError:  # the interpreter is going down and lends no more threads: nobody is left to be held up
+            self._cache.save(update)
 
 
 def _read(path: Path) -> bytes:

@@ -20,6 +20,15 @@ from vestryd.stores.restore import restore
 
 OK, FAILED, UNUSABLE, CONFIG = 0, 1, 69, 78  # the last two after sysexits(3): EX_UNAVAILABLE, EX_CONFIG
 
+OVERRIDES = (  # the settings that have a flag: key, metavar, help
+    ("environment", "NAME", "which environment's layer to fold in"),
+    ("state_directory", "DIR", "where the store is kept"),
+    ("config.directory", "DIR", "where the configuration tree is"),
+    ("listen.unix", "PATH", "the unix socket to listen on; '' for none"),
+    ("listen.tcp", "ADDRESS", "the TCP address to listen on, loopback only; '' for none"),
+    ("log.level", "LEVEL", "debug, info, warning or error"),
+)
+
 EXIT_CODES = """\
 exit codes:
   0   stopped when asked to, or nothing was found to be wrong
@@ -56,11 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--settings", type=Path, metavar="FILE", help="the settings file; default: none")
-    parser.add_argument("--environment", metavar="NAME", help="which environment's layer to fold in")
-    parser.add_argument("--state", dest="state_directory", metavar="DIR", help="where the store is kept")
-    parser.add_argument("--config", dest="config_directory", metavar="DIR", help="where the configuration tree is")
-    parser.add_argument("--unix", dest="listen_unix", metavar="PATH", help="the unix socket; '' for none")
-    parser.add_argument("--tcp", dest="listen_tcp", metavar="ADDRESS", help="the TCP address; '' for none")
+    for key, metavar, what in OVERRIDES:
+        parser.add_argument("--" + key.replace(".", "-").replace("_", "-"), dest=key, metavar=metavar, help=what)
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--check", action="store_true", help="check the settings and the configuration tree, and exit")
     instead.add_argument("--restore", type=Path, metavar="FILE", help="replace the store by this backup, and exit")
@@ -69,13 +75,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
-    return {
-        "environment": arguments.environment,
-        "state_directory": arguments.state_directory,
-        "config.directory": arguments.config_directory,
-        "listen.unix": arguments.listen_unix,
-        "listen.tcp": arguments.listen_tcp,
-    }
+    given = {key: getattr(arguments, key) for key, _, _ in OVERRIDES}
+    if given["listen.unix"]:
+        given["listen.unix"] = str(Path(given["listen.unix"]).absolute())
+    return given
 
 
 def _serve(settings: Settings) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -16,19 +15,17 @@ from jsonschema_rs import ValidationError
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from vestryd.domain.errors import SourceInvalid, Violation
-from vestryd.domain.faults import shown
 from vestryd.domain.jsonvalue import Json, canonical, checksum, measure
 from vestryd.domain.pointer import join, split
 from vestryd.domain.schema_graph import META_SCHEMA, Graph, Sight
 from vestryd.domain.schema_messages import describe, excerpt, rule_of
+from vestryd.domain.schema_patterns import LINEAR_TIME, pattern_problem
 
 MAX_VIOLATIONS = 100
 _MAX_FORMS = 5  # of anyOf and oneOf in one message
 # The library copies the value of each error that it finds, and it finds all before it gives the first: for a megabyte that
 # lacks 200 members that takes ten seconds and two gigabytes. A document with more values than this gets one violation.
-_MAX_VALUES_FOR_ALL = 20_000
-_LOOK_AROUND = re.compile(r"\(\?<?[=!]")
-_BACKREFERENCE = re.compile(r"\\[1-9]|\\k<")
+_MAX_VALUES_FOR_ALL = 10_000
 
 
 class Schema:
@@ -63,8 +60,7 @@ class Schema:
         """
         if self._validator.is_valid(value):
             return ()
-        found = [self._violation(error, value) for error in islice(self._errors(value), MAX_VIOLATIONS)]
-        return tuple(sorted(found, key=lambda one: (one.pointer, one.rule, one.message)))
+        return _sorted(_violation(error, value, self._graph) for error in islice(self._errors(value), MAX_VIOLATIONS))
 
     def is_secret(self, pointer: str) -> bool:
         """Tell whether what is at `pointer` is a secret, or inside one. Raises InvalidField for a malformed pointer."""
@@ -84,31 +80,34 @@ class Schema:
             return [error]
         return []
 
-    def _violation(self, error: ValidationError, value: Json) -> Violation:
-        path = error.instance_path
-        sight = self._graph.look(path)
-        return Violation(
-            pointer=_visible(path, sight),
-            rule=rule_of(error.kind, error.schema_path),
-            message=self._message(error, sight),
-            value="" if sight.holds_secret else excerpt(reduce(getitem, path, value)),
-        )
 
-    def _message(self, error: ValidationError, sight: Sight) -> str:
-        message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
-        match error.kind:
-            case Kind.AnyOf(context=forms) | Kind.OneOfNotValid(context=forms):
-                problems = [self._form_problem(form[0], error) for form in forms[:_MAX_FORMS] if form]
-                return f"{message}: {'; '.join(problems)}"
-            case _:
-                return message
+def _violation(error: ValidationError, value: Json, graph: Graph) -> Violation:
+    path = error.instance_path
+    sight = graph.look(path)
+    return Violation(
+        pointer=_visible(path, sight),
+        rule=rule_of(error.kind, error.schema_path),
+        message=_message(error, graph, sight),
+        value="" if sight.holds_secret else excerpt(reduce(getitem, path, value)),
+    )
 
-    def _form_problem(self, error: ValidationError, above: ValidationError) -> str:
-        """Return the first problem of one form of anyOf or oneOf, which may lie deeper than the error `above`."""
-        sight = self._graph.look(error.instance_path)
-        message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
-        is_deeper = error.instance_path != above.instance_path
-        return f"{_visible(error.instance_path, sight)} {message}" if is_deeper else message
+
+def _message(error: ValidationError, graph: Graph, sight: Sight) -> str:
+    message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
+    match error.kind:
+        case Kind.AnyOf(context=forms) | Kind.OneOfNotValid(context=forms):
+            problems = [_form_problem(form[0], error, graph) for form in forms[:_MAX_FORMS] if form]
+            return f"{message}: {'; '.join(problems)}"
+        case _:
+            return message
+
+
+def _form_problem(error: ValidationError, above: ValidationError, graph: Graph) -> str:
+    """Return the first problem of one form of anyOf or oneOf, which may lie deeper than the error `above`."""
+    sight = graph.look(error.instance_path)
+    message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
+    is_deeper = len(error.instance_path) > len(above.instance_path)
+    return f"{_visible(error.instance_path, sight)} {message}" if is_deeper else message
 
 
 def _visible(path: list[str | int], sight: Sight) -> str:
@@ -125,35 +124,31 @@ def _compile(document: Json) -> jsonschema_rs.Draft202012Validator:
         document,
         validate_formats=True,
         retriever=_refuse_reference,
-        pattern_options=jsonschema_rs.RegexOptions(),
+        pattern_options=LINEAR_TIME,
     )
 
 
+_NO_GRAPH = Graph({})  # a schema has no secrets
 _META_VALIDATOR = _compile({"$ref": META_SCHEMA})
 
 
 def _check_against_meta_schema(document: Json, file: str) -> None:
     errors = list(islice(_META_VALIDATOR.iter_errors(document), MAX_VIOLATIONS))
     if errors:
-        raise _invalid([_schema_violation(error) for error in errors], file)
+        raise _invalid([_schema_violation(error, document) for error in errors], file)
 
 
-def _schema_violation(error: ValidationError) -> Violation:
-    is_pattern = isinstance(error.kind, Kind.Format) and error.kind.format == "regex"
-    message = _pattern_problem(str(error.instance)) if is_pattern else describe(error.kind)
-    return Violation(join(error.instance_path), "schema", message, excerpt(error.instance))
-
-
-def _pattern_problem(pattern: str) -> str:
-    if _LOOK_AROUND.search(pattern):
-        problem = "uses look-around"
-    elif _BACKREFERENCE.search(pattern):
-        problem = "uses a back-reference"
-    else:
-        problem = "is not a regular expression that can be used"
-    return f"the pattern {shown(pattern)} {problem}: only patterns that run in linear time are allowed"
+def _schema_violation(error: ValidationError, document: Json) -> Violation:
+    violation = _violation(error, document, _NO_GRAPH)
+    if isinstance(error.kind, Kind.Format) and error.kind.format == "regex":
+        return replace(violation, message=pattern_problem(str(error.instance)))
+    return violation
 
 
 def _invalid(violations: Sequence[Violation], file: str) -> SourceInvalid:
-    placed = (replace(one, rule="schema", file=file) for one in violations)
-    return SourceInvalid(tuple(sorted(placed, key=lambda one: one.pointer)))
+    return SourceInvalid(_sorted(replace(one, rule="schema", file=file) for one in violations))
+
+
+def _sorted(violations: Iterable[Violation]) -> tuple[Violation, ...]:
+    """Return each violation once: forms that ask for the same, or that hide the same secret, repeat themselves."""
+    return tuple(sorted(set(violations), key=lambda one: (one.pointer, one.rule, one.message)))

@@ -13,8 +13,10 @@ from urllib.parse import unquote, urldefrag, urljoin
 import jsonschema_rs
 
 from vestryd.domain.errors import InvalidField, Violation
+from vestryd.domain.faults import shown
 from vestryd.domain.jsonvalue import Json
 from vestryd.domain.pointer import escape, resolve
+from vestryd.domain.schema_patterns import matcher
 
 META_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -125,7 +127,7 @@ class Graph:
         self._unlinked.append(node)
         self._name(node)
         if schema.get("$schema", META_SCHEMA) not in {META_SCHEMA, f"{META_SCHEMA}#"}:
-            self._refuse(node, "$schema", f"only {META_SCHEMA} is supported")
+            self._refuse(f"{pointer}/$schema", f"$schema must be {META_SCHEMA}: no other draft is supported")
         self._add_applied(node)
         return node
 
@@ -136,7 +138,7 @@ class Graph:
         own = [node.base] if "$id" in node.schema or not node.pointer else []
         for name in (*own, *(f"{node.base}#{anchor}" for anchor in anchors)):
             if self._targets.setdefault(name, node) is not node:
-                self._refuse(node, "$id", f"{name!r} names another part of the schema already")
+                self._refuse(node.pointer, f"{shown(name)} names another part of the schema already")
 
     def _add_applied(self, node: _Node) -> None:
         node.same_place += self._add_all(node, _SAME_PLACE, _SAME_PLACE_BY_NAME)
@@ -145,8 +147,18 @@ class Graph:
         self._add_all(node, _ELSEWHERE, _ELSEWHERE_BY_NAME)
         node.properties |= {name: child for name, child in self._add_named(node, "properties") if child}
         for pattern, child in self._add_named(node, "patternProperties"):
-            if child:
-                node.patterns.append((_matcher(pattern), child))
+            compiled = self._compile(pattern, f"{node.pointer}/patternProperties/{escape(pattern)}")
+            if child and compiled:
+                node.patterns.append((compiled, child))
+        if isinstance(own := node.schema.get("pattern"), str):
+            self._compile(own, f"{node.pointer}/pattern")
+
+    def _compile(self, pattern: str, pointer: str) -> jsonschema_rs.Validator | None:
+        try:
+            return matcher(pattern)
+        except ValueError as error:
+            self._refuse(pointer, str(error))
+            return None
 
     def _add_all(self, node: _Node, keywords: Iterable[str], by_name: Iterable[str] = ()) -> list[_Node]:
         added: list[_Node | None] = []
@@ -173,7 +185,11 @@ class Graph:
                 try:
                     target = self._find(reference, node.base)
                 except (LookupError, InvalidField):
-                    self._refuse(node, keyword, f"{reference!r} leads nowhere inside this schema; nothing is fetched")
+                    self._refuse(
+                        node,
+                        keyword,
+                        f"{keyword} {shown(reference)} leads nowhere inside this schema, and nothing is fetched",
+                    )
                     continue
                 node.same_place += [target] if target else []
 
@@ -199,13 +215,8 @@ class Graph:
             raise LookupError(reference)  # noqa: TRY004 - it leads to something, but to no schema
         return self._add(found, f"{resource.pointer}{fragment}", resource.base)
 
-    def _refuse(self, node: _Node, keyword: str, problem: str) -> None:
-        self.violations.append(Violation(f"{node.pointer}/{keyword}", "schema", f"{keyword}: {problem}"))
-
-
-def _matcher(pattern: str) -> jsonschema_rs.Validator:
-    """Return a validator of names, so that they are matched as the schema's own validator does."""
-    return jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=jsonschema_rs.RegexOptions())
+    def _refuse(self, pointer: str, problem: str) -> None:
+        self.violations.append(Violation(pointer, "schema", problem))
 
 
 def _spread(nodes: Iterable[_Node]) -> list[_Node]:

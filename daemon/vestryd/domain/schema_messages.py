@@ -119,6 +119,8 @@ def _form_problem(kind: Kind) -> str:
             return "fits several of the forms of which it must fit exactly one"
         case Kind.Not() | Kind.FalseSchema():
             return "is not allowed here"
+        case Kind.UnevaluatedItems():
+            return "has items that are not known here"
         case Kind.UniqueItems():
             return "must not have the same item twice"
         case Kind.Contains():
