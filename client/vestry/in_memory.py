@@ -1,5 +1,7 @@
 """A ConfigService in this process' memory, for vestry.testing."""
 
+# ruff: noqa: N802 - the proto names the methods
+
 from __future__ import annotations
 
 import hashlib
@@ -69,7 +71,7 @@ class InMemoryConfig:
         for live in self._lives.values():
             live.end()
 
-    async def UpdateConfig(  # noqa: N802 - the stub's name
+    async def UpdateConfig(
         self, request: config_pb2.UpdateConfigRequest, **_options: float
     ) -> config_pb2.UpdateConfigResponse:
         """Merge into the document, or replace it."""
@@ -81,7 +83,7 @@ class InMemoryConfig:
         version, changed = self._commit(current, document, request, cause="update")
         return config_pb2.UpdateConfigResponse(version=version, changed=changed)
 
-    async def RollbackConfig(  # noqa: N802 - the stub's name
+    async def RollbackConfig(
         self, request: config_pb2.RollbackConfigRequest, **_options: float
     ) -> config_pb2.RollbackConfigResponse:
         """Make a new version with an earlier one's document."""
@@ -95,13 +97,13 @@ class InMemoryConfig:
         version, changed = self._commit(current, document, request, cause="rollback")
         return config_pb2.RollbackConfigResponse(version=version, changed=changed)
 
-    async def ValidateConfig(  # noqa: N802 - the stub's name
+    async def ValidateConfig(
         self, request: config_pb2.ValidateConfigRequest, **_options: float
     ) -> config_pb2.ValidateConfigResponse:
         """Find everything valid: there is no schema."""
         return config_pb2.ValidateConfigResponse(valid=True, version=self.live(request.namespace).snapshot.version)
 
-    async def ListConfigVersions(  # noqa: N802 - the stub's name
+    async def ListConfigVersions(
         self, request: config_pb2.ListConfigVersionsRequest, **_options: float
     ) -> config_pb2.ListConfigVersionsResponse:
         """List all versions on one page, newest first."""

@@ -122,9 +122,10 @@ def _ending(error: BaseException, app: App) -> tuple[str, ExitCode]:
 
 def _usage(error: click.UsageError) -> str:
     """Return what is wrong with the command line, and where its help is."""
-    message = error.format_message().rstrip(".")
+    message = error.format_message()
+    end = "" if message.endswith((".", "?")) else "."
     where = error.ctx.command_path if error.ctx else PROGRAM
-    return f"{message[:1].lower()}{message[1:]}. Try '{where} --help'"
+    return f"{message[:1].lower()}{message[1:]}{end} Try '{where} --help'"
 
 
 def _discard_output() -> None:

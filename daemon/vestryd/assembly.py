@@ -255,6 +255,7 @@ def _unix_socket(settings: Settings) -> UnixSocket | None:
 
 def _log_applied(document: Document) -> None:
     version = document.version
+    facts = {"message": version.message, "rollback_of": version.rollback_of}
     log.info(
         "document.applied",
         kind=document.kind,
@@ -262,8 +263,8 @@ def _log_applied(document: Document) -> None:
         version=version.number,
         cause=version.cause.name.lower(),
         author=version.author,
-        message=version.message,
         revision=document.revision,
+        **{name: fact for name, fact in facts.items() if fact},
     )
 
 

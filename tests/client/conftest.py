@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from client.fake_daemon import FakeDaemon
+
 from vestry import AsyncClient, ReconnectPolicy
 
-POLICY = ReconnectPolicy(initial_seconds=0.02, max_seconds=0.1, silence_seconds=5.0, refusal_seconds=0.1, draw=lambda: 0.5)
+POLICY = ReconnectPolicy(
+    initial_seconds=0.02, max_seconds=0.1, silence_seconds=5.0, refusal_seconds=0.1, draw=lambda: 0.5
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of the tests that take longer than a test should."""
+    config.addinivalue_line("markers", "slow: takes more than ten seconds")
 
 
 @pytest.fixture

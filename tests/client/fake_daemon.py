@@ -3,6 +3,8 @@
 Run as a program, `python fake_daemon.py TARGET HEARTBEAT_SECONDS`, it serves the namespace `default` until it is killed.
 """
 
+# ruff: noqa: N802 - the proto names the methods
+
 from __future__ import annotations
 
 import asyncio
@@ -91,7 +93,9 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
 
     def set(self, namespace: str, document: Any, *, cause: common_pb2.Cause.ValueType = common_pb2.CAUSE_FILE) -> int:
         """Make a new version and return its number."""
-        return self.set_raw(namespace, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), cause=cause)
+        return self.set_raw(
+            namespace, json.dumps(document, sort_keys=True, separators=(",", ":")).encode(), cause=cause
+        )
 
     def set_raw(
         self, namespace: str, content: bytes, *, cause: common_pb2.Cause.ValueType = common_pb2.CAUSE_FILE
@@ -227,6 +231,12 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
             namespace=request.namespace, version=len(self._versions[request.namespace])
         )
 
+    async def _unimplemented(self, request: Any, context: RpcContext) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not by this fake")
+
+    GetConfig = GetConfigVersion = DiffConfigVersions = _unimplemented
+    GetConfigSchema = ListNamespaces = ReloadConfig = _unimplemented
+
     async def _update(
         self, request: config_pb2.UpdateConfigRequest, context: RpcContext
     ) -> config_pb2.UpdateConfigResponse:
@@ -293,9 +303,7 @@ async def abort(context: RpcContext, code: grpc.StatusCode, reason: str, **metad
 async def abort_invalid(context: RpcContext, *, pointer: str, rule: str, message: str) -> NoReturn:
     """End a call whose document is invalid."""
     bad_request = error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=pointer, reason=rule, description=message)
-        ]
+        field_violations=[error_details_pb2.BadRequest.FieldViolation(field=pointer, reason=rule, description=message)]
     )
     info = error_details_pb2.ErrorInfo(domain="vestry", reason="DOCUMENT_INVALID", metadata={"violations": "1"})
     await _abort_with(context, grpc.StatusCode.INVALID_ARGUMENT, "config is invalid", info, bad_request)

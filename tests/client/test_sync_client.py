@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from client.conftest import POLICY
 from client.daemon_process import daemon_process, environment
 from client.waiting import eventually_here
+
 from vestry import CallInCallback, Client, ClientClosed, NotFound, Unavailable, VersionMismatch
 
 
@@ -199,7 +199,12 @@ if child:
 
 def _run(program: str, address: str) -> list[str]:
     ended = subprocess.run(
-        [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=30, check=False, env=environment()
+        [sys.executable, "-c", program, address],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.splitlines()

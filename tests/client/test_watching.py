@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-
 from client.conftest import POLICY
 from client.fake_daemon import FakeDaemon
 from client.waiting import eventually
+
 from vestry import AsyncClient, AsyncConfigView, NotFound, ReconnectPolicy, Unavailable
 
 
 @pytest.fixture
-async def view(client: AsyncClient) -> AsyncIterator[AsyncConfigView]:
+async def view(client: AsyncClient) -> AsyncConfigView:
     """The live view of `default`."""
     view = await client.config()
     await eventually(lambda: view.is_live)
-    yield view
+    return view
 
 
 async def _token_arrived(view: AsyncConfigView, daemon: FakeDaemon) -> None:

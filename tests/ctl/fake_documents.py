@@ -57,11 +57,11 @@ def fold(layers: Layers) -> Any:
 
 
 def leaves(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each leaf and its pointer."""
+    """Yield each leaf and its pointer; an empty document has none."""
     if isinstance(value, dict) and value:
         for key, member in sorted(value.items()):
             yield from leaves(member, f"{pointer}/{key}")
-    else:
+    elif pointer:
         yield pointer, value
 
 

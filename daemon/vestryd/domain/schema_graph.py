@@ -111,7 +111,7 @@ class Graph:
             nodes = _spread(member for node in nodes for member in node.members(str(part)))
             if secret_depth is None and _any_secret(nodes):
                 secret_depth = depth
-        names = frozenset(name for node in nodes for name in node.properties)
+        names = frozenset(name for node in nodes for name in node.schema.get("properties", ()))
         return Sight(secret_depth, secret_depth is not None or any(node.holds_secret for node in nodes), names)
 
     def _add(self, schema: Json, pointer: str, base: str) -> _Node | None:
@@ -126,17 +126,19 @@ class Graph:
         node = self._nodes[id(schema)] = _Node(schema, pointer, base)
         self._unlinked.append(node)
         self._name(node)
-        if schema.get("$schema", META_SCHEMA) not in {META_SCHEMA, f"{META_SCHEMA}#"}:
+        if schema.get("$schema", META_SCHEMA) not in (META_SCHEMA, f"{META_SCHEMA}#"):
             self._refuse(f"{pointer}/$schema", f"$schema must be {META_SCHEMA}: no other draft is supported")
         self._add_applied(node)
         return node
 
     def _name(self, node: _Node) -> None:
-        anchors = [node.schema[keyword] for keyword in ("$anchor", "$dynamicAnchor") if keyword in node.schema]
-        if "$dynamicAnchor" in node.schema:
-            self._dynamic.setdefault(anchors[-1], []).append(node)
-        own = [node.base] if "$id" in node.schema or not node.pointer else []
-        for name in (*own, *(f"{node.base}#{anchor}" for anchor in anchors)):
+        names = [node.base] if "$id" in node.schema or not node.pointer else []
+        if isinstance(anchor := node.schema.get("$anchor"), str):
+            names.append(f"{node.base}#{anchor}")
+        if isinstance(anchor := node.schema.get("$dynamicAnchor"), str):
+            names.append(f"{node.base}#{anchor}")
+            self._dynamic.setdefault(anchor, []).append(node)
+        for name in names:
             if self._targets.setdefault(name, node) is not node:
                 self._refuse(node.pointer, f"{shown(name)} names another part of the schema already")
 
@@ -184,12 +186,9 @@ class Graph:
             if isinstance(reference := node.schema.get(keyword), str):
                 try:
                     target = self._find(reference, node.base)
-                except (LookupError, InvalidField):
-                    self._refuse(
-                        node,
-                        keyword,
-                        f"{keyword} {shown(reference)} leads nowhere inside this schema, and nothing is fetched",
-                    )
+                except (LookupError, ValueError, InvalidField):
+                    problem = f"{shown(reference)} leads nowhere inside this schema, and nothing is fetched"
+                    self._refuse(f"{node.pointer}/{keyword}", problem)
                     continue
                 node.same_place += [target] if target else []
 
@@ -200,7 +199,7 @@ class Graph:
     def _find(self, reference: str, base: str) -> _Node | None:
         """Return what a reference leads to; None when that marks nothing: true, false, or a standard meta-schema.
 
-        Raises LookupError or InvalidField when it leads nowhere.
+        Raises LookupError, ValueError or InvalidField when it leads nowhere.
         """
         joined = f"{base}{reference}" if reference.startswith("#") else urljoin(base, reference)
         uri, fragment = urldefrag(joined)

@@ -28,8 +28,8 @@ _TYPES = {
     "array": "an array",
     "object": "an object",
 }
-# a keyword that sets a limit -> what it asks for
-_LIMITS = {
+# a keyword -> what it asks for; the braces stand for what the schema says
+_DEMANDS = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
     "exclusiveMinimum": "must be more than {}",
@@ -43,6 +43,11 @@ _LIMITS = {
     "maxProperties": "must have at most {} member(s)",
     "pattern": "must match the pattern {}",
     "format": "must have the format {}",
+    "uniqueItems": "must not have the same item twice",
+    "contains": "must have another number of the items that 'contains' describes",
+    "unevaluatedItems": "has items that are not known here",
+    "not": "is not allowed here",
+    "falseSchema": "is not allowed here",
 }
 
 
@@ -105,8 +110,8 @@ def _value_problem(kind: Kind) -> str:
             return f"must be one of {', '.join(map(excerpt, options))}"[:_MAX_EXCERPT]
         case Kind.Constant(expected_value=value):
             return f"must be {excerpt(value)}"
-        case _ if kind.name in _LIMITS:
-            return _LIMITS[kind.name].format(kind.value)
+        case _ if kind.name in _DEMANDS:
+            return _DEMANDS[kind.name].format(kind.value)
         case _:
             return ""
 
@@ -117,13 +122,5 @@ def _form_problem(kind: Kind) -> str:
             return f"fits none of the {len(forms)} forms that are allowed"
         case Kind.OneOfMultipleValid():
             return "fits several of the forms of which it must fit exactly one"
-        case Kind.Not() | Kind.FalseSchema():
-            return "is not allowed here"
-        case Kind.UnevaluatedItems():
-            return "has items that are not known here"
-        case Kind.UniqueItems():
-            return "must not have the same item twice"
-        case Kind.Contains():
-            return "must have another number of the items that 'contains' describes"
         case _:
             return f"breaks the rule {kind.name}"

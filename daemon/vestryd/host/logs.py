@@ -21,6 +21,8 @@ MAX_TRACEBACK_CHARACTERS = 16_000
 MAX_ITEMS = 50  # of a list or a map
 MAX_DEPTH = 4
 
+FIRST = ("timestamp", "level", "event")  # what a person looks for first in a line
+
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # level -> priority, after sd-daemon(3)
 
 ENCODER = json.JSONEncoder()
@@ -78,12 +80,13 @@ def _configure_standard_logging(threshold: int, output: TextIO, common: list[Pro
 
 
 def bound_values(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Keep every value short, and of a kind that is known to be harmless.
+    """Keep every value short, and of a kind that is known to be harmless; put what matters first.
 
     Bytes and unknown objects give their size or type alone: `str()` of a protobuf message prints the secrets in it.
     """
     exception = event_dict.pop("exception", None)
-    bounded = {name: _bounded(value, MAX_DEPTH) for name, value in event_dict.items()}
+    first = {name: event_dict.pop(name) for name in FIRST if name in event_dict}
+    bounded = {name: _bounded(value, MAX_DEPTH) for name, value in (*first.items(), *event_dict.items())}
     if isinstance(exception, str):
         bounded["exception"] = exception[-MAX_TRACEBACK_CHARACTERS:]  # the end of a traceback is what tells
     return bounded

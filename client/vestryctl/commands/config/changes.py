@@ -133,7 +133,8 @@ def _json_or_string(value: str) -> Any:
         check_json(parsed, "VALUE")
     except SourceInvalid as error:
         if value.lstrip().startswith(("{", "[", '"')):
-            raise Failure(f"{error}; if it is meant as a string, give --string", ExitCode.USAGE) from error
+            problem = f"VALUE begins like JSON, but {error.violation.message}: correct it, or give --string"
+            raise Failure(problem, ExitCode.USAGE) from error
         return value
     return parsed
 
