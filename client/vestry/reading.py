@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from vestry import paths
 from vestry.durations import parse_duration
@@ -32,6 +32,8 @@ class Reads(ABC):
     none; a value of another type raises WrongType in either case; a path that can't be read raises InvalidPath. Dicts
     and lists are frozen: change a copy.deepcopy.
     """
+
+    __iter__: ClassVar[None] = None  # or Python would iterate by asking for the "paths" 0, 1, 2, …
 
     @abstractmethod
     def __getitem__(self, path: str) -> Any:

@@ -110,16 +110,8 @@ def _decode(content: bytes, name: str) -> str:
 
 
 def _load_either(text: str, name: str) -> Any:
-    """Read JSON or YAML, and report on the one that the text looks like."""
-    if text.lstrip()[0] in '{["':
-        try:
-            return load_json(text, name)
-        except SourceInvalid as json_error:
-            try:
-                return load_yaml(text, file=name)
-            except SourceInvalid:
-                raise json_error from None
-    return load_yaml(text, file=name)
+    """Read JSON or YAML. What begins like JSON must be JSON: as YAML, a slip such as `tru` would become a string."""
+    return load_json(text, name) if text.lstrip()[0] in '{["' else load_yaml(text, file=name)
 
 
 def _load_toml(text: str, name: str) -> Any:

@@ -81,7 +81,7 @@ def load_yaml(text: str, *, file: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        problem = error.problem or "it is not YAML"
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise SourceInvalid(problem, rule="syntax", file=file, line=line, column=column) from error
     except (yaml.YAMLError, ValueError) as error:
         raise SourceInvalid(f"it is not YAML: {error}".splitlines()[0], rule="syntax", file=file) from error
