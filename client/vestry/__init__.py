@@ -1,5 +1,6 @@
 """The client library of Vestry: live views of a fleet's configuration."""
 
+import vestry.fork_support  # noqa: F401 - before anything else imports grpc
 from vestry._version import __version__
 from vestry.backoff import ReconnectPolicy
 from vestry.channel import connect

@@ -73,8 +73,8 @@ class AsyncClient:
         """Return the live view of a namespace, the same one each time; the first time, wait for its state.
 
         The state comes from the daemon or, while that is away, from the cache. Raises Unavailable when neither has it
-        within the client's timeout; NotFound, Invalid, PermissionDenied or Unauthenticated when the daemon refuses.
-        Views of other namespaces don't notice.
+        within the client's timeout; NotFound, Invalid, PermissionDenied or Unauthenticated when the daemon refuses, and
+        views of other namespaces don't notice; LimitExceeded beyond 100 namespaces.
         """
         session = self._open()
         if namespace in self._views:
@@ -176,6 +176,9 @@ class Client:
             thread.finish(self._core.close)
 
     def _open(self) -> LoopThread:
+        thread = self._thread
+        if thread is not None:
+            return thread
         with self._lock:
             if self._is_closed:
                 raise ClientClosed

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from vestry import paths
+from vestry.errors import VestryError
 from vestry.live import Callback, LiveConfig, Subscription
 from vestry.reading import Reads
 from vestry.remote import Remote
@@ -64,7 +65,7 @@ class LiveReads(Reads):
         return self._live.age_seconds
 
     @property
-    def error(self) -> Exception | None:
+    def error(self) -> VestryError | None:
         """Why the view is not live; None while it is."""
         return self._live.error
 

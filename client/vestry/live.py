@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vestry import paths
-from vestry.errors import ClientClosed, VestryError
+from vestry.errors import ClientClosed, ForkedProcess, VestryError
 from vestry.frozen import is_same
 from vestry.snapshot import Change, Snapshot
 from vestry.v1 import config_pb2
@@ -108,6 +108,9 @@ class LiveConfig:
         """Call `callback` with the old and the new value whenever the value at `keys` changes from what it is now."""
         if inspect.iscoroutinefunction(callback):
             raise TypeError("an on_change callback must be a plain function: use changes() to await things")
+        if self.is_ended:
+            raise ClientClosed
+        self._check_process()
         with self._condition:
             subscription = Subscription(self, keys, callback)
             self._subscriptions += (subscription,)
@@ -129,15 +132,22 @@ class LiveConfig:
 
     async def next_change(self, seen: Snapshot) -> Change | None:
         """Wait, as a task, until something else than `seen` is in force; None once the client is closed."""
+        self._check_process()
         while self.snapshot is seen and not self.is_ended:
             await self._changed.wait()
         return self._change_since(seen)
 
     def wait_for_change(self, seen: Snapshot) -> Change | None:
         """Wait, as a thread, until something else than `seen` is in force; None once the client is closed."""
+        self._check_process()
         with self._condition:
             self._condition.wait_for(lambda: self.is_ended or self.snapshot is not seen)
         return self._change_since(seen)
+
+    def _check_process(self) -> None:
+        """Raise ForkedProcess in a child: nothing changes there any more, so nobody would be told."""
+        if self._process_id != os.getpid():
+            raise ForkedProcess
 
     def _change_since(self, seen: Snapshot) -> Change | None:
         current = self.snapshot

@@ -98,8 +98,5 @@ class Session:
             live.restore(Snapshot.from_update(copy.update), age_seconds=copy.age_seconds)
 
     def _unavailable(self, live: LiveConfig) -> Unavailable:
-        cause = f" ({live.error})" if live.error is not None else ""
-        return Unavailable(
-            f"vestryd at {self._target} sent no state of config {live.namespace!r} within {self._timeout_seconds:g} s: "
-            f"check that it runs (systemctl status vestryd) and that the address is right{cause}"
-        )
+        cause = live.error or f"vestryd at {self._target} doesn't answer: check how it does (systemctl status vestryd)"
+        return Unavailable(f"config {live.namespace!r} has no state after {self._timeout_seconds:g} s: {cause}")

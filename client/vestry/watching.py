@@ -12,7 +12,9 @@ import grpc
 
 from vestry.backoff import ReconnectPolicy
 from vestry.errors import (
+    ClientClosed,
     Invalid,
+    LimitExceeded,
     NotFound,
     PermissionDenied,
     RemoteError,
@@ -25,6 +27,8 @@ from vestry.live import LiveConfig
 from vestry.remote import Remote
 from vestry.snapshot import Snapshot
 from vestry.v1 import common_pb2, config_pb2
+
+MAX_NAMESPACES: Final = 100  # of one WatchConfig call (config.proto)
 
 _SHUTTING_DOWN: Final = "SHUTTING_DOWN"
 _TOKEN_REASONS: Final = ("RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID")
@@ -58,18 +62,24 @@ class Watch:
         self._token = ""
         self._token_speaks_for: frozenset[str] = frozenset()
         self._failures = 0  # in a row
+        self._is_ended = False
         self._restart = asyncio.Event()
         self._silence: asyncio.Timeout | None = None  # of the open stream: ends it when the daemon says nothing
 
     def add(self, namespace: str) -> LiveConfig:
-        """Return what is known of `namespace`, and watch it from now on."""
+        """Return what is known of `namespace`, and watch it from now on. Raises LimitExceeded, ClientClosed."""
+        if self._is_ended:
+            raise ClientClosed
         if namespace not in self._lives:
+            if len(self._lives) >= MAX_NAMESPACES:
+                raise LimitExceeded(f"one client can watch {MAX_NAMESPACES} namespaces: use another for {namespace!r}")
             self._lives[namespace] = LiveConfig(namespace)
             self._start_anew()
         return self._lives[namespace]
 
     def end(self) -> None:
         """Let everybody go who waits for a namespace: the client is closed, and `run` cancelled."""
+        self._is_ended = True
         for live in self._lives.values():
             live.end()
 

@@ -15,6 +15,7 @@ from vestry import (
     ClientClosed,
     Invalid,
     InvalidTarget,
+    LimitExceeded,
     NotFound,
     Unavailable,
     VersionMismatch,
@@ -120,6 +121,19 @@ async def test_a_bad_name_is_refused_here(client: AsyncClient, name: str) -> Non
     assert caught.value.violations[0].pointer == "namespace"
 
 
+async def test_one_stream_has_its_limit(client: AsyncClient, daemon: FakeDaemon) -> None:
+    """The 101st namespace of a client raises LimitExceeded; the hundred go on."""
+    names = [f"n{number}" for number in range(100)]
+    for name in names:
+        daemon.set(name, {"name": name})
+    views = await asyncio.gather(*map(client.config, names))
+    with pytest.raises(LimitExceeded, match="use another"):
+        await client.config()
+    daemon.set("n99", {"name": "changed"})
+    await eventually(lambda: views[99]["name"] == "changed")
+    assert all(view.is_live for view in views)
+
+
 async def test_an_absent_daemon_is_named(tmp_path: Path) -> None:
     """Without a daemon and a cache, config raises Unavailable within the timeout, and says what to do."""
     target = f"unix:{tmp_path}/none.sock"
@@ -127,6 +141,15 @@ async def test_an_absent_daemon_is_named(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="systemctl status vestryd") as caught:
             await client.config()
     assert target in str(caught.value)
+
+
+async def test_a_daemon_that_does_not_answer_is_named(daemon: FakeDaemon) -> None:
+    """A daemon that hangs is Unavailable too, by its address."""
+    daemon.hang()
+    async with AsyncClient(daemon.target, timeout=0.2, reconnect=POLICY) as client:
+        with pytest.raises(Unavailable, match="doesn't answer") as caught:
+            await client.config()
+    assert daemon.target in str(caught.value)
 
 
 async def test_config_waits_for_a_daemon_that_starts_late(target: str) -> None:
