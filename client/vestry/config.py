@@ -94,9 +94,9 @@ class LiveReads(Reads):
 class AsyncConfigView(LiveReads):
     """A live view of one namespace, for asyncio. Comes from AsyncClient.config, and lives as long as its client.
 
-    Its calls ask the daemon and raise what vestry.errors lists; a view changes when the watch brings the change,
-    usually within milliseconds of the answer. A change whose answer was lost is asked for again under the same
-    request_id, a new UUID unless you give one.
+    Its calls ask the daemon and raise what vestry.errors lists. A change returns once the view shows it, or at once when
+    the view is not live. A change whose answer was lost is asked for again under the same request_id, a new UUID unless
+    you give one.
     """
 
     def __init__(self, live: LiveConfig, remote: Remote) -> None:
@@ -174,7 +174,10 @@ class AsyncConfigView(LiveReads):
             dry_run=dry_run,
             request_id=request_id or str(uuid.uuid4()),
         )
-        return await self._remote.write(self._remote.stub.RollbackConfig, request)
+        response = await self._remote.write(self._remote.stub.RollbackConfig, request)
+        if not dry_run:
+            await self._live.reach(response.version)
+        return response
 
     async def validate(
         self,
@@ -215,7 +218,10 @@ class AsyncConfigView(LiveReads):
         return await self._remote.call(self._remote.stub.GetConfigStatus, request)
 
     async def _update(self, request: config_pb2.UpdateConfigRequest) -> config_pb2.UpdateConfigResponse:
-        return await self._remote.write(self._remote.stub.UpdateConfig, request)
+        response = await self._remote.write(self._remote.stub.UpdateConfig, request)
+        if not request.dry_run:
+            await self._live.reach(response.version)
+        return response
 
 
 class AsyncChanges(AsyncIterator[Change]):

@@ -85,12 +85,12 @@ class LiveConfig:
         """Say that the daemon is lost; what is in force stays readable."""
         self.error = error
         self._is_connected = False
+        self._wake()
 
     def refuse(self, error: VestryError) -> None:
         """Say that the daemon won't serve this namespace; what is in force stays readable."""
         self.refusal = error
         self.disconnected(error)
-        self._wake()
 
     def restore(self, snapshot: Snapshot, *, age_seconds: float) -> None:
         """Put a copy that was kept on disk in force, unless there is something newer already."""
@@ -128,6 +128,11 @@ class LiveConfig:
                 raise ClientClosed
             if self.refusal is not None:
                 raise self.refusal
+            await self._changed.wait()
+
+    async def reach(self, version: int) -> None:
+        """Wait until `version` or a later one is in force here; give up when the daemon is lost."""
+        while self.snapshot.version < version and self._is_connected and not self.is_ended:
             await self._changed.wait()
 
     async def next_change(self, seen: Snapshot) -> Change | None:

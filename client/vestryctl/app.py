@@ -28,8 +28,13 @@ class App:
 
     @cached_property
     def out(self) -> Output:
-        """Standard output."""
-        return Output(style=self.style, color=not self.no_color and not os.environ.get("NO_COLOR"))
+        """Standard output: what was asked for."""
+        return Output(sys.stdout, style=self.style, color=self._has_color)
+
+    @cached_property
+    def err(self) -> Output:
+        """Standard error: what a person is told meanwhile, out of the way of what machines read."""
+        return Output(sys.stderr, style="table", color=self._has_color)
 
     @cached_property
     def daemon(self) -> Daemon:
@@ -40,10 +45,6 @@ class App:
     def named_address(self) -> str:
         """The address in the words of whoever chose it."""
         return self.address or os.environ.get("VESTRY_ADDRESS") or DEFAULT_TARGET
-
-    def tell(self, text: str) -> None:
-        """Print a line on standard error, where it doesn't get into what machines read."""
-        click.echo(text, err=True)
 
     def confirm(self, question: str, *, choices: str = "yn") -> str:
         """Ask, and return the letter of `choices` that was answered; nothing but Enter means `n`.
@@ -57,6 +58,10 @@ class App:
             question, type=click.Choice(list(choices), case_sensitive=False), default="n", err=True
         )
         return answer
+
+    @property
+    def _has_color(self) -> bool:
+        return not self.no_color and not os.environ.get("NO_COLOR")
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -114,6 +114,7 @@ def _ending(error: BaseException, app: App) -> tuple[str, ExitCode]:
         case VestryError():
             message, code = explain(error, address=app.named_address), exit_code(error)
         case OSError():  # e.g. a full disk behind standard output
+            _discard_output()
             message, code = f"{error.filename or 'standard output'}: {error.strerror}", ExitCode.REFUSED
         case _:
             raise error
@@ -129,5 +130,5 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _discard_output() -> None:
-    """Let the interpreter flush what nobody reads any more to nowhere."""
+    """Let what can't be written go nowhere, so that the interpreter doesn't fail on it once more as it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

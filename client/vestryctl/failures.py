@@ -68,17 +68,15 @@ def explain(error: errors.VestryError, *, address: str) -> str:
     """Say what went wrong and what to do next, and list a document's violations below."""
     if _is_transport_failure(error):
         return _cannot_reach(error, address)
-    if isinstance(error, errors.RemoteError) and error.violations:
+    if isinstance(error, errors.RemoteError) and error.reason == "DOCUMENT_INVALID":
         return "\n".join((_headline(error), *_listed(error)))
     return str(error)
 
 
 def _headline(error: errors.RemoteError) -> str:
-    if error.reason != "DOCUMENT_INVALID":
-        return str(error)
-    return (
-        f"{error.metadata.get('kind', '')} {error.metadata.get('name', '')!r} would be invalid, so nothing was changed:"
-    )
+    name = error.metadata.get("name")  # missing when the daemon could not even read the document
+    document = f"{error.metadata.get('kind')} {name!r}" if name else "the document"
+    return f"{document} would be invalid, so nothing was changed:"
 
 
 def _listed(error: errors.RemoteError) -> Iterator[str]:

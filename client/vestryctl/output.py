@@ -1,10 +1,9 @@
-"""Standard output: tables and diffs for people, JSON and YAML for machines."""
+"""What is printed: tables and diffs for people, JSON and YAML for machines."""
 
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -34,13 +33,14 @@ class _Console(Console):
 
 
 class Output:
-    """Standard output, for one run of the program. Colours and fitted tables appear on a terminal only."""
+    """Standard output or standard error, for one run of the program. Colours and fitted tables appear on a terminal only."""
 
-    def __init__(self, *, style: str, color: bool) -> None:
+    def __init__(self, stream: TextIO, *, style: str, color: bool) -> None:
+        self._stream = stream
         self._style = style
-        self.is_terminal = sys.stdout.isatty()
+        self.is_terminal = self._stream.isatty()
         self._console = _Console(
-            file=sys.stdout,
+            file=self._stream,
             force_terminal=self.is_terminal,
             color_system="auto" if color else None,
             highlight=False,
@@ -65,7 +65,7 @@ class Output:
             self._write("---\n" + dump_yaml(value))
         else:
             for_people()
-        sys.stdout.flush()
+        self._stream.flush()
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print a line, whose line breaks stay."""
@@ -126,11 +126,11 @@ class Output:
 
     @property
     def _is_ascii(self) -> bool:
-        """Tell whether JSON must spell what is not ASCII as escapes, because standard output's encoding lacks it."""
-        return not sys.stdout.encoding.lower().startswith("utf")
+        """Tell whether JSON must spell what is not ASCII as escapes, because the stream's encoding lacks it."""
+        return not self._stream.encoding.lower().startswith("utf")
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(text)
+        self._stream.write(text)
 
 
 def _cell(value: str | Text) -> Text:

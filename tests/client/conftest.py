@@ -15,11 +15,6 @@ POLICY = ReconnectPolicy(
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker of the tests that take longer than a test should."""
-    config.addinivalue_line("markers", "slow: takes more than ten seconds")
-
-
 @pytest.fixture
 def target(tmp_path: Path) -> str:
     """An address where nothing listens yet."""

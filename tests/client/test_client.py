@@ -242,7 +242,7 @@ async def test_the_calls_of_a_view(client: AsyncClient, daemon: FakeDaemon) -> N
     assert (await view.update({"name": "c"}, dry_run=True)).version == 3
     assert (await view.replace({"name": "d"})).version == 3
     assert (await view.rollback(1)).version == 4
-    await eventually(lambda: view.version == 4)
+    assert view.version == 4
     assert view["server.port"] == 80
     assert not (await view.validate({"wrong": 1})).valid
     assert [version.version async for version in view.history(page_size=3)] == [4, 3, 2, 1]
@@ -251,6 +251,14 @@ async def test_the_calls_of_a_view(client: AsyncClient, daemon: FakeDaemon) -> N
     ids = {request.request_id for request in daemon.updates}
     assert len(ids) == 3
     assert all(ids)
+
+
+async def test_a_caller_reads_what_it_wrote(client: AsyncClient) -> None:
+    """A change returns once the view shows it."""
+    view = await client.config()
+    for number in range(20):
+        await view.update({"number": number})
+        assert view["number"] == number
 
 
 async def test_refused_updates_are_typed(client: AsyncClient) -> None:

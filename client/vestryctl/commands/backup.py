@@ -24,6 +24,7 @@ from vestryctl.options import Group, yes_option
 from vestryctl.wire import as_value
 
 _FILE = click.Path(path_type=Path)
+_SETTINGS = Path("/etc/vestry/vestryd.toml")
 
 
 @click.group(cls=Group)
@@ -47,7 +48,7 @@ def create(app: App, file: Path, *, force: bool) -> None:
     with _replacing(file) as copy:
         first, size = _receive(app, copy)
         _refuse_existing(file, force=force)
-    value = {"file": str(file), "bytes": size, "revision": as_value(first)["revision"]}
+    value = {"file": str(file), "bytes": size, "revision": as_value(first.revision)}
     summary = f"{file}: {text.size(size)}, the store at revision {first.revision.revision}"
     app.out.show(value, lambda: app.out.line(summary))
 
@@ -55,26 +56,29 @@ def create(app: App, file: Path, *, force: bool) -> None:
 @backup.command(
     examples=[
         "sudo systemctl stop vestryd",
-        "sudo vestryctl backup restore /var/backups/vestry.db",
+        "sudo -u vestry vestryctl backup restore /var/backups/vestry.db",
         "sudo systemctl start vestryd",
     ]
 )
 @click.argument("file", type=_FILE)
-@click.option("--settings", type=_FILE, help="The daemon's settings. [default: vestryd's own]")
-@click.option("--state", type=_FILE, help="The daemon's state directory. [default: as the settings say]")
+@click.option("--settings", type=_FILE, help=f"The daemon's settings file. [default: {_SETTINGS}, if it exists]")
+@click.option("--state-directory", type=_FILE, help="Where the store is kept. [default: as the settings say]")
 @yes_option
 @pass_app
-def restore(app: App, file: Path, settings: Path | None, state: Path | None, *, yes: bool) -> None:
+def restore(app: App, file: Path, settings: Path | None, state_directory: Path | None, *, yes: bool) -> None:
     """Put a copy in the place of the store.
 
-    The daemon must be stopped. Runs 'vestryd --restore FILE' on this machine, which checks the copy first and refuses
-    while a daemon has the store. What was written after the copy was made is lost.
+    The daemon must be stopped. Runs 'vestryd --restore FILE' on this machine, as the user who calls, who should be the
+    daemon's; it checks the copy first, and refuses while a daemon has the store. What was written after the copy was made is
+    lost.
     """
+    if settings is None and _SETTINGS.exists():
+        settings = _SETTINGS
     command = [_vestryd(), "--restore", str(file)]
     if settings is not None:
         command += ["--settings", str(settings)]
-    if state is not None:
-        command += ["--state", str(state)]
+    if state_directory is not None:
+        command += ["--state-directory", str(state_directory)]
     if not yes and app.confirm(f"Replace the store with {file}, and lose what was written since?") != "y":
         raise Failure("nothing was changed")
     code = subprocess.run(command, check=False).returncode  # noqa: S603 - our own daemon, and arguments of its user

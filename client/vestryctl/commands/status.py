@@ -40,7 +40,16 @@ def _print(app: App, answer: admin_pb2.GetStatusResponse) -> None:
             ("problems", str(len(answer.problems)) if answer.problems else "none"),
         )
     )
+    if answer.methods:
+        app.out.line()
+        app.out.table(("METHOD", "CALLS", "FAILED", "OPEN", "MEAN"), (_figures(each) for each in answer.methods))
     for problem in answer.problems:
         app.out.line()
         app.out.line(f"{problem.component}, for {text.since(problem.since_time)}", "bold red")
         app.out.line(f"  {problem.message}")
+
+
+def _figures(method: admin_pb2.MethodFigures) -> tuple[str, ...]:
+    name = method.method.rpartition(".")[2]
+    mean = text.span(method.mean_seconds) if method.mean_seconds >= 1 else f"{method.mean_seconds * 1000:.1f} ms"
+    return (name, str(method.calls), str(method.failures), str(method.in_flight), mean)

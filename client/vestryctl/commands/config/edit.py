@@ -45,7 +45,7 @@ def edit(app: App, namespace: str, message: str, *, is_yaml: bool, yes: bool) ->
         editing.run(ask=not yes)
     except BaseException:
         if editing.draft.was_edited:
-            app.tell(f"vestryctl: the draft is kept in {editing.draft.path}")
+            app.err.line(f"vestryctl: the draft is kept in {editing.draft.path}")
         else:
             editing.draft.discard()
         raise
@@ -78,7 +78,7 @@ class _Editing:
             if not self.draft.edit():
                 if self.draft.problems:
                     raise Failure("the draft was left as it was, so nothing was changed")
-                self.app.tell("The layer was left as it was; nothing was changed.")
+                self.app.err.line("The layer was left as it was; nothing was changed.")
                 return
             preview = self._preview()
             if preview is None:
@@ -114,8 +114,8 @@ class _Editing:
         name, old = self.before.namespace, json_value(self.before.value)
         new = apply_patch(old, json_value(preview.patch))
         if same(old, new):
-            self.app.out.line("The layer changes, but no value in force does.")
-        self.app.out.diff(
+            self.app.err.line("The layer changes, but no value in force does.")
+        self.app.err.diff(
             unified(old, new, f"{name} version {self.before.version}", f"{name} version {preview.version}")
         )
         return self.app.confirm(f"Put this in force in {name}? (e opens the editor again)", choices="yne")

@@ -114,7 +114,7 @@ def rollback(app: App, version: int, namespace: str, message: str, *, dry_run: b
         old = json_value(before.value)
         new = apply_patch(old, json_value(preview.patch))
         names = (f"{namespace} version {before.version}", f"{namespace} version {preview.version}, as {version}")
-        app.out.diff(unified(old, new, *names))
+        app.err.diff(unified(old, new, *names))
         if app.confirm(f"Roll {namespace} back to version {version}?") != "y":
             raise Failure("nothing was changed")
     request.dry_run = False

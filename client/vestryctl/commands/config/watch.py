@@ -65,7 +65,7 @@ class _Following:
             try:
                 for message in self._stream():
                     if failures:
-                        self.app.tell("vestryctl: vestryd is back")
+                        self.app.err.line("vestryctl: vestryd is back")
                     was_connected, failures = True, 0
                     self.token = message.resume_token or self.token
                     yield message
@@ -76,7 +76,7 @@ class _Following:
                 if not was_connected or not isinstance(error, Unavailable):
                     raise
             if not failures:
-                self.app.tell(f"vestryctl: lost vestryd at {self.app.daemon.address}, waiting for it to come back")
+                self.app.err.line(f"vestryctl: lost vestryd at {self.app.daemon.address}, waiting for it to come back")
             failures += 1
             time.sleep(policy.delay_seconds(failures))
 
