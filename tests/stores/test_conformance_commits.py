@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from stores.adapters import Adapter
+from stores.adapters import ADAPTERS, Adapter
 
 from vestryd.domain.errors import Conflict, LimitExceeded, StoreUnavailable
 from vestryd.domain.store import (
@@ -222,10 +222,9 @@ async def test_close_finishes_what_was_accepted(adapter: Adapter, tmp_path: Path
         await again.close()
 
 
+@pytest.mark.parametrize("adapter", [adapter for adapter in ADAPTERS if adapter.is_durable], ids=str)
 async def test_store_survives_reopening(adapter: Adapter, tmp_path: Path) -> None:
     """A durable store has its entries, revision, ids and history when it is opened again."""
-    if not adapter.is_durable:
-        pytest.skip("this adapter promises no durability")
     store = await adapter.open(tmp_path)
     ids = store.store_id, store.incarnation
     await store.commit(Commit(puts={"a": b"1", "b": b"1"}))

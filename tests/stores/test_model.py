@@ -228,7 +228,7 @@ class StoreMachine(RuleBasedStateMachine):
 def run_machine(adapter: Adapter) -> None:
     """Let hypothesis drive the adapter."""
     machine = type("Machine", (StoreMachine,), {"adapter": adapter})
-    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=str)

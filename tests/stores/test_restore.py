@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.places import fill_disk, small_disk
+from stores.places import fill_disk, ordinary_user, small_disk
 
 from vestryd.domain.errors import StoreUnavailable, StoreUnusable
 from vestryd.domain.store import Commit
@@ -64,6 +65,18 @@ async def test_restored_store_has_a_new_incarnation(backup: Path, target: Path) 
     await original.close()
     await restored.close()
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+async def test_restored_store_belongs_to_the_owner_of_its_directory(backup: Path) -> None:
+    """What root restores, the service's user can open."""
+    with ordinary_user() as place:
+        owner = place.stat().st_uid
+    with tempfile.TemporaryDirectory() as name:
+        target = Path(name) / "store.db"
+        if os.geteuid() == 0:
+            os.chown(name, owner, owner)
+        restore(backup, target, now=NOW)
+        assert {file.stat().st_uid for file in Path(name).iterdir()} == {owner}
 
 
 async def test_replaced_store_is_kept_whole(backup: Path, target: Path) -> None:

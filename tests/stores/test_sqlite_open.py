@@ -6,7 +6,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from stores.places import ordinary_user
 
 from vestryd.domain.errors import StoreUnusable
 from vestryd.domain.store import Commit, Snapshot
-from vestryd.stores import sqlite_file, sqlite_schema
+from vestryd.stores import sqlite_file, sqlite_schema, sqlite_writer
 from vestryd.stores.sqlite import SqliteStore
 
 PAGE = 4096
@@ -102,21 +103,34 @@ async def test_refusal_lets_go_of_the_lock(path: Path) -> None:
     await found(path)
 
 
-async def test_cancelled_opening_lets_go_of_the_lock(path: Path) -> None:
-    """An opening that is cancelled closes what it had opened."""
-    opening = asyncio.create_task(SqliteStore.open(path))
-    await asyncio.sleep(0)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                store = await SqliteStore.open(path)
-            except StoreUnusable:
-                continue
-            await store.close()
-            return
+def test_cancelled_opening_lets_go_of_the_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An opening that is cancelled closes what it opens, even when its event loop is gone by then."""
+    is_opening, may_open = threading.Event(), threading.Event()
+
+    def open_slowly(path: Path) -> sqlite3.Connection:
+        is_opening.set()
+        assert may_open.wait(10)
+        return sqlite_file.open_database(path)
+
+    async def open_and_cancel() -> None:
+        opening = asyncio.create_task(SqliteStore.open(path))
+        assert await asyncio.to_thread(is_opening.wait, 10)
+        assert "is using it" in (await refusal(path)).problem
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    async def open_at_last() -> None:
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(StoreUnusable):
+                    await (await SqliteStore.open(path)).close()
+                    return
+
+    monkeypatch.setattr(sqlite_writer, "open_database", open_slowly)
+    asyncio.run(open_and_cancel())
+    may_open.set()
+    asyncio.run(open_at_last())
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ class Commit:
     """What to write, and what must be true for it.
 
     `expect` maps a key -> the mod_revision that it must have, or ABSENT. A key stands in `puts` or in `deletes`, not in
-    both; deleting an absent key changes nothing but still counts as part of the revision.
+    both; deleting an absent key changes nothing but still is part of the revision, and of its batch.
     """
 
     expect: Mapping[str, int] = field(default_factory=dict)

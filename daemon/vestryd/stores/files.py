@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 PRIVATE = 0o600
@@ -15,10 +14,11 @@ def create_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
 
 
-def copy_private(source: Path, target: Path) -> None:
-    """Copy the content of `source` to a new file with mode 0600 at `target`, in place of any that is there."""
-    create_private(target)
-    shutil.copyfile(source, target)
+def give_to_owner_of(model: Path, path: Path) -> None:
+    """Let root, who works for a service's user, leave `path` to that user: the owner of `model`."""
+    if os.geteuid() == 0:
+        owner = model.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def sync_file(path: Path) -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from vestryd.domain.errors import StoreUnavailable, StoreUnusable
-from vestryd.stores.files import beside, copy_private, sync_directory, sync_file
+from vestryd.stores.files import beside, give_to_owner_of, sync_directory, sync_file
 from vestryd.stores.lock import StoreLock
-from vestryd.stores.sqlite_file import check_backup, explained
+from vestryd.stores.sqlite_file import SIDE_SUFFIXES, begin_database, check_backup, error_name, explained
 from vestryd.stores.sqlite_schema import renew_incarnation
 
 
 def restore(backup: Path, target: Path, *, now: datetime) -> Path | None:
     """Put `backup` in the place of the store at `target`; return where the replaced store is kept, None without one.
 
-    The store keeps the backup's store_id and gets a new incarnation. Blocks. Raises StoreUnusable when the backup is
-    not one, or when a process uses the target; StoreUnavailable when the disk fails. On failure the target is as it was.
+    The store keeps the backup's store_id and gets a new incarnation; it belongs to the owner of its directory, also
+    when root restores it. Blocks. Raises StoreUnusable when the backup is not one, or when a process uses the target;
+    StoreUnavailable when the disk fails; the target then holds what it held, unless only the last sync failed.
 
     What a crash leaves, step by step: before the last step, the old store at `target`, complete, and perhaps a
     `.restoring` file that the next restore overwrites and a second name for the old store; from the last step on, which
@@ -32,6 +34,7 @@ def restore(backup: Path, target: Path, *, now: datetime) -> Path | None:
     with explained(target):
         lock = StoreLock.acquire(target)
     try:
+        give_to_owner_of(target.parent, beside(target, ".lock"))
         return _replace(backup, target, now)
     except (OSError, sqlite3.Error) as error:
         raise StoreUnavailable(str(error), str(target)) from error
@@ -53,11 +56,11 @@ def _replace(backup: Path, target: Path, now: datetime) -> Path | None:
 
 def _build(backup: Path, restored: Path) -> None:
     """Make `restored` the copy of `backup` that will be the store."""
-    for suffix in ("-journal", "-wal", "-shm"):
-        beside(restored, suffix).unlink(missing_ok=True)
-    copy_private(backup, restored)
+    begin_database(restored)
+    shutil.copyfile(backup, restored)
     with closing(sqlite3.connect(restored, timeout=0, isolation_level=None)) as connection:
         renew_incarnation(connection)
+    give_to_owner_of(restored.parent, restored)
     sync_file(restored)
 
 
@@ -67,7 +70,7 @@ def _set_aside(target: Path, now: datetime) -> Path | None:
     if target.exists():
         _fold_log(target)
     # None of these is left of a store that could be folded. What is left is evidence, not rubbish: it is kept as well.
-    for suffix in ("-journal", "-wal", "-shm"):
+    for suffix in SIDE_SUFFIXES:
         if beside(target, suffix).exists():
             beside(target, suffix).rename(beside(kept, suffix))
     if target.exists():
@@ -82,7 +85,7 @@ def _fold_log(target: Path) -> None:
         with closing(sqlite3.connect(target, timeout=0, isolation_level=None)) as connection:
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if error_name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return
         raise
     if is_busy:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from vestryd.stores.files import create_private, sync_directory, sync_file
+from vestryd.stores.files import sync_directory, sync_file
+from vestryd.stores.sqlite_file import begin_database
 from vestryd.stores.sqlite_log import Log
 
 _PAGES_PER_STEP = 256  # a MiB
@@ -25,7 +26,7 @@ def copy_pages(log: Log, copy: Path, *, between: Callable[[], None]) -> int:
         if remaining:  # what is committed after the last step is not in the copy, and so must not be in its revision
             between()
 
-    create_private(copy)
+    begin_database(copy)
     with closing(sqlite3.connect(copy, isolation_level=None)) as target:
         # A copy that fails is thrown away, so nothing needs undoing, and the whole is synced at its end.
         target.execute("PRAGMA journal_mode = OFF")

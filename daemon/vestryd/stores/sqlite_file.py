@@ -16,6 +16,9 @@ from vestryd.stores.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION, found_s
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
+# What SQLite may leave beside a database: the rest of a transaction, which belongs to that database and to no other.
+SIDE_SUFFIXES = ("-journal", "-wal", "-shm")
+
 _RESTORE = "Restore a backup: vestryctl backup restore"
 
 # errno -> what is wrong, and what to do
@@ -64,6 +67,18 @@ def open_database(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def begin_database(path: Path) -> None:
+    """Put an empty private file at `path`, in place of what an earlier attempt may have left there and beside it."""
+    for suffix in SIDE_SUFFIXES:
+        beside(path, suffix).unlink(missing_ok=True)
+    create_private(path)
+
+
+def error_name(error: sqlite3.Error) -> str:
+    """Return SQLite's name for an error, or Python's for one that the sqlite3 module raised itself."""
+    return getattr(error, "sqlite_errorname", type(error).__name__)
 
 
 def check_backup(path: Path) -> None:
@@ -125,7 +140,7 @@ def _found(path: Path) -> None:
     if size_of(beside(path, "-wal")):
         raise StoreUnusable(str(path), "the file is gone, but its -wal file is there", _RESTORE)
     unborn = beside(path, ".new")
-    create_private(unborn)
+    begin_database(unborn)
     with closing(sqlite3.connect(unborn, isolation_level=None)) as connection:
         found_store(connection)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -145,7 +160,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _sqlite_problem(error: sqlite3.Error) -> tuple[str, str]:
-    name = getattr(error, "sqlite_errorname", "")
+    name = error_name(error)
     if name.startswith("SQLITE_BUSY"):
         return "another program has it open", "Close that program, then start again"
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +20,7 @@ from vestryd.domain.store import Batch, Commit
 from vestryd.stores.files import beside, size_of
 from vestryd.stores.following import Following
 from vestryd.stores.lock import StoreLock
-from vestryd.stores.sqlite_file import explained, open_database
+from vestryd.stores.sqlite_file import error_name, explained, open_database
 from vestryd.stores.sqlite_log import Identity, Log
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Writer:
 
     All commits that wait when the thread comes round are one group: one transaction, one fsync. Each is answered after
     that transaction has been committed, and not before. The queue holds 1024 jobs; when it is full, callers wait. A
-    caller that is cancelled while it waits for room has committed nothing; later, its commit goes its way.
+    caller that is cancelled while it waits for room has committed nothing; later, its commit goes its way, while a call
+    that hasn't begun is dropped.
     """
 
     def __init__(self, path: Path, *, history_revisions: int, following: Following) -> None:
@@ -179,6 +181,9 @@ class Writer:
         self._tidy()
 
     def _run(self, call: _Call) -> None:
+        if call.answer.cancelled():
+            self._tell(self._settle, (), (_Answer(call.answer),))
+            return
         try:
             answer = _Answer(call.answer, call.work(self._log))
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it goes to the caller of call
@@ -208,13 +213,13 @@ class Writer:
         """Return the error as the port names it."""
         if not isinstance(error, sqlite3.Error):
             return error
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
-        told = StoreUnavailable(f"{error} ({name})", str(self._path))
+        told = StoreUnavailable(f"{error} ({error_name(error)})", str(self._path))
         told.__cause__ = error
         return told
 
     def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
-        self._loop.call_soon_threadsafe(what, *arguments)
+        with suppress(RuntimeError):  # the loop is closed, so nobody is left to be told
+            self._loop.call_soon_threadsafe(what, *arguments)
 
     # Back on the event loop, in the order in which the thread told it.
 
