@@ -90,7 +90,7 @@ def _run(program: Program, arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
-    except (Failure, VestryError, click.UsageError, click.Abort, KeyboardInterrupt, OSError) as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the program's edge
         message, code = _ending(error, app)
         if message:
             click.echo(printable(f"{PROGRAM}: {message}"), err=True)
@@ -107,6 +107,9 @@ def _ending(error: BaseException, app: App) -> tuple[str, ExitCode]:
         case BrokenPipeError():
             _discard_output()
             code = ExitCode.BROKEN_PIPE
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            code = ExitCode.USAGE
         case click.UsageError():
             message, code = _usage(error), ExitCode.USAGE
         case Failure():
@@ -117,7 +120,13 @@ def _ending(error: BaseException, app: App) -> tuple[str, ExitCode]:
             _discard_output()
             message, code = f"{error.filename or 'standard output'}: {error.strerror}", ExitCode.REFUSED
         case _:
-            raise error
+            if sys.flags.dev_mode:
+                raise error
+            message = (
+                f"this is a defect of vestryctl, please report it: {type(error).__name__}: {error}. "
+                "'python -X dev -m vestryctl' shows where"
+            )
+            code = ExitCode.REFUSED
     return message, code
 
 

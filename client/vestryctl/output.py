@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "yaml")
 
 _GAP = "  "
+_FOLDED_WIDTH = 14  # what a column that may fold keeps as long as others don't have to give way
+_SQUEEZED_WIDTH = 6  # what every column keeps, even if the table gets wider than the terminal
 
 
 class _Console(Console):
@@ -90,7 +92,7 @@ class Output:
             self.line(indent + line.text, line.mark.value)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, fold: Sequence[str] = ()) -> None:
-        """Print a table. On a terminal it is fitted to the width, and the columns named in `fold` may break lines."""
+        """Print a table. On a terminal it is fitted to the width: the columns named in `fold` break lines first."""
         cells = [[_cell(value) for value in row] for row in rows]
         if self.is_terminal:
             self._fitted(columns, cells, fold)
@@ -99,19 +101,23 @@ class Output:
 
     def facts(self, facts: Iterable[tuple[str, str | Text]]) -> None:
         """Print names and values, aligned."""
-        cells = [[Text(name, "bold"), _cell(value)] for name, value in facts]
-        width = max(cell_len(name.plain) for name, _ in cells)
+        cells = [(name, _cell(value)) for name, value in facts]
+        width = max(cell_len(name) for name, _ in cells)
         for name, value in cells:
-            name.append(" " * (width - cell_len(name.plain)) + _GAP)
+            line = Text.assemble((name, "bold"), " " * (width - cell_len(name)) + _GAP, value)
             if self.is_terminal:
-                self._console.print(name + value, soft_wrap=True)
+                self._console.print(line, soft_wrap=True)
             else:
-                self._write(f"{name.plain}{value.plain}\n")
+                self._write(line.plain + "\n")
 
     def _fitted(self, columns: Sequence[str], cells: list[list[Text]], fold: Sequence[str]) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
-        for column in columns:
-            table.add_column(column, no_wrap=column not in fold, overflow="fold" if column in fold else "ellipsis")
+        wanted = [
+            max(map(cell_len, (title, *(row[place].plain for row in cells)))) for place, title in enumerate(columns)
+        ]
+        room = self._console.width - len(_GAP) * (len(columns) - 1)
+        for title, width in zip(columns, _fit(wanted, room, [title in fold for title in columns]), strict=True):
+            table.add_column(title, width=width, overflow="fold")
         for row in cells:
             table.add_row(*row)
         self._console.print(table)
@@ -138,3 +144,20 @@ def _cell(value: str | Text) -> Text:
     if isinstance(value, Text):
         return value
     return Text(printable(value).replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def _fit(wanted: Sequence[int], room: int, may_fold: Sequence[bool]) -> list[int]:
+    """Return the columns' widths: the widest give way first, those that may fold before the others.
+
+    Rich's own fitting lets a column that may fold vanish before it touches the others.
+    """
+    widths = list(wanted)
+    for floor, may_shrink in ((_FOLDED_WIDTH, may_fold), (_SQUEEZED_WIDTH, [True] * len(widths))):
+        while sum(widths) > room:
+            width, place = max(
+                ((width, place) for place, width in enumerate(widths) if may_shrink[place]), default=(0, 0)
+            )
+            if width <= floor:
+                break
+            widths[place] -= 1
+    return widths

@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 from vestry.paths import Keys, parse_pointer, resolve
+from vestryctl.failures import Failure
 
 
-class PatchFailed(ValueError):
-    """A patch doesn't fit the document, so they are of different versions."""
+class PatchFailed(Failure):
+    """A patch doesn't fit the document, so they are of different versions: the change itself was not hindered."""
 
 
 def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
@@ -22,7 +23,10 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
         for operation in patch:
             document = _apply(document, operation)
     except (LookupError, TypeError) as error:
-        raise PatchFailed(f"the patch doesn't fit the document: {error}") from error
+        problem = (
+            "can't show the change, which doesn't fit the document: see 'vestryctl config history' for what is in force"
+        )
+        raise PatchFailed(problem) from error
     return document
 
 

@@ -14,13 +14,14 @@ from vestry.v1 import common_pb2
 
 DEFAULT = {"server": {"host": "0.0.0.0", "port": 8080}, "providers": [{"name": "a"}, {"name": "b"}], "big": 2**64 + 1}
 PRODUCTION = {"server": {"port": 80}}
+_HABITS = {"NO_COLOR", "FORCE_COLOR", "VISUAL", "EDITOR", "COLUMNS", "PYTHONUNBUFFERED"}
 
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the developer has set out of the tests."""
     for name in list(os.environ):
-        if name.startswith("VESTRY_") or name in {"NO_COLOR", "FORCE_COLOR", "VISUAL", "EDITOR", "COLUMNS"}:
+        if name.startswith("VESTRY_") or name in _HABITS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -29,7 +30,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[FakeDaemon]:
     """A daemon with the namespaces `default`, at version 2, and `billing`."""
-    daemon = FakeDaemon(f"unix:{tmp_path}/v.sock")
+    daemon = FakeDaemon(address=f"unix:{tmp_path}/v.sock")
     daemon.put("default", {common_pb2.LAYER_DEFAULT: DEFAULT}, message="first")
     daemon.put("default", {common_pb2.LAYER_DEFAULT: DEFAULT, common_pb2.LAYER_ENVIRONMENT: PRODUCTION})
     daemon.put("billing", {common_pb2.LAYER_DEFAULT: {"currency": "EUR"}})

@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vestry.v1 import common_pb2, config_pb2
 
-Layer = common_pb2.Layer.ValueType
-Layers = Mapping[Layer, Any]
+Layer: TypeAlias = "common_pb2.Layer.ValueType"
+Layers: TypeAlias = Mapping[Layer, Any]
 
 LAYERS: tuple[Layer, ...] = (
     common_pb2.LAYER_DEFAULT,

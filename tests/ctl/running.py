@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 import vestryctl
 from vestryctl.cli import cli
 
+_PROGRAM = (sys.executable, "-m", "vestryctl")
 _CLIENT = Path(vestryctl.__file__).parent.parent
 _PATIENCE_SECONDS = 20.0
 
@@ -27,8 +28,11 @@ class Ctl:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._options = ("--address", address)
 
-    def __call__(self, *arguments: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None) -> Result:
+    def __call__(
+        self, *arguments: str, stdin: str | bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> Result:
         """Run it in this process, with pipes."""
         return CliRunner().invoke(cli, ["--address", self.address, *arguments], input=stdin, env=env)
 
@@ -44,15 +48,14 @@ class Ctl:
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run it as a process of its own, and return what it printed."""
-        options = {"capture_output": True, "text": True, "timeout": _PATIENCE_SECONDS, **options}
-        return subprocess.run(self._command(arguments), env=_environment(), check=False, **options)
+        return run(*self._options, *arguments, **options)
 
     def at_terminal(self, *arguments: str, **environment: str) -> Terminal:
         """Start it with a terminal of 100 columns as its standard input, output and error."""
         return Terminal(self._command(arguments), _environment() | {"COLUMNS": "100"} | environment)
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-m", "vestryctl", "--address", self.address, *arguments]
+        return [*_PROGRAM, *self._options, *arguments]
 
 
 class Terminal:
@@ -65,14 +68,14 @@ class Terminal:
         )
         os.close(theirs)
         self.output = ""
+        self._place = 0  # up to where `read_until` has read
 
     def read_until(self, text: str) -> None:
-        """Read until `text` has been printed."""
+        """Read until `text` has been printed, after what was read before."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while text not in self.output:
-            assert time.monotonic() < deadline, f"{text!r} did not come: {self.output!r}"
-            if not self._read(deadline):
-                assert text in self.output, f"{text!r} did not come: {self.output!r}"
+        while (found := self.output.find(text, self._place)) < 0:
+            assert self._read(deadline), f"{text!r} did not come: {self.output!r}"
+        self._place = found + len(text)
 
     def type(self, text: str) -> None:
         """Type on the keyboard."""
@@ -94,6 +97,12 @@ class Terminal:
             return False
         self.output += content.decode().replace("\r\n", "\n")
         return bool(content)
+
+
+def run(*arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the program without telling it where the daemon is; `env` is added to the environment."""
+    options = {"capture_output": True, "text": True, "timeout": _PATIENCE_SECONDS, **options}
+    return subprocess.run([*_PROGRAM, *arguments], env=_environment() | dict(env or {}), check=False, **options)
 
 
 def _environment() -> dict[str, str]:

@@ -16,7 +16,10 @@ def vestryd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "vestryd"
     program.parent.mkdir()
     program.write_text(
-        f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(log)!r}, 'w'))\nsys.exit('bad.db' in sys.argv[2])\n"
+        f"#!{sys.executable}\n"
+        "import json, pathlib, sys\n"
+        f"pathlib.Path({str(log)!r}).write_text(json.dumps(sys.argv[1:]))\n"
+        "sys.exit('bad.db' in sys.argv[2])\n"
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
@@ -72,12 +75,12 @@ def test_create_where_no_file_can_be(ctl: Ctl, tmp_path: Path, name: str) -> Non
 
 def test_restore_runs_vestryd(ctl: Ctl, vestryd: Path) -> None:
     """The daemon's own program does the work, with the settings and the state that were named."""
-    assert ctl("backup", "restore", "b.db", "--settings", "v.toml", "--state", "/s", "--yes").exit_code == 0
-    assert json.loads(vestryd.read_text()) == ["--restore", "b.db", "--settings", "v.toml", "--state", "/s"]
+    assert ctl("backup", "restore", "b.db", "--settings", "v.toml", "--state-directory", "/s", "--yes").exit_code == 0
+    assert json.loads(vestryd.read_text()) == ["--restore", "b.db", "--settings", "v.toml", "--state-directory", "/s"]
 
 
 def test_restore_reports_that_vestryd_refused(ctl: Ctl, vestryd: Path) -> None:
-    """vestryd says why on standard error; the program ends with 1."""
+    """The daemon's program says why on standard error; the program ends with 1."""
     result = ctl("backup", "restore", "bad.db", "--yes")
     assert result.exit_code == 1
     assert "its exit status is 1" in result.stderr

@@ -17,7 +17,15 @@ def runtime(daemon: FakeDaemon) -> object:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("8443", 8443), ("true", True), ("1.5", 1.5), ('"7"', "7"), ("info", "info"), ('{"a": [1]}', {"a": [1]}), ("NaN", "NaN")],
+    [
+        ("8443", 8443),
+        ("true", True),
+        ("1.5", 1.5),
+        ('"7"', "7"),
+        ("info", "info"),
+        ('{"a": [1]}', {"a": [1]}),
+        ("NaN", "NaN"),
+    ],
 )
 def test_set_takes_json_or_else_a_string(ctl: Ctl, daemon: FakeDaemon, value: str, expected: object) -> None:
     """VALUE is JSON if it reads as JSON, and otherwise a string."""
@@ -90,6 +98,12 @@ def test_set_lists_violations(ctl: Ctl, daemon: FakeDaemon) -> None:
     )
 
 
+def test_a_refused_argument_is_told_once(ctl: Ctl) -> None:
+    """What names a field of the request, and no place in a document, is one sentence."""
+    result = ctl("config", "set", "a", "1", "-n", "UPPER")
+    assert (result.exit_code, result.stderr) == (1, "vestryctl: namespace: 'UPPER' can't be used\n")
+
+
 def test_a_stale_expected_version_is_a_conflict(ctl: Ctl) -> None:
     """The exit code of a conflict is 4."""
     result = ctl("config", "set", "a", "1", "--expected-version", "1")
@@ -125,9 +139,12 @@ def test_unset_refuses_an_element(ctl: Ctl, daemon: FakeDaemon) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("p.json", '{"a": {"b": 1}}'), ("p.yaml", "a:\n  b: 1\n"), ("p.toml", "[a]\nb = 1\n"), ("p", "a: {b: 1}")]
+    ("name", "content"),
+    [("p.json", '{"a": {"b": 1}}'), ("p.yaml", "a:\n  b: 1\n"), ("p.toml", "[a]\nb = 1\n"), ("p", "a: {b: 1}")],
 )
-def test_patch_reads_files_by_their_ending(ctl: Ctl, daemon: FakeDaemon, tmp_path: Path, name: str, content: str) -> None:
+def test_patch_reads_files_by_their_ending(
+    ctl: Ctl, daemon: FakeDaemon, tmp_path: Path, name: str, content: str
+) -> None:
     """JSON, YAML and TOML are all taken; without an ending, JSON or YAML."""
     file = tmp_path / name
     file.write_text(content)
@@ -137,7 +154,9 @@ def test_patch_reads_files_by_their_ending(ctl: Ctl, daemon: FakeDaemon, tmp_pat
 
 def test_patch_reads_standard_input(ctl: Ctl, daemon: FakeDaemon) -> None:
     """Without a file, standard input is read."""
-    assert ctl("config", "patch", "-n", "billing", stdin='{"currency": null, "big": 18446744073709551617}').exit_code == 0
+    assert (
+        ctl("config", "patch", "-n", "billing", stdin='{"currency": null, "big": 18446744073709551617}').exit_code == 0
+    )
     assert json.loads(daemon.updates[-1].merge_patch) == {"currency": None, "big": 2**64 + 1}
 
 

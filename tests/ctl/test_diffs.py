@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import pytest
 from ctl.fake_documents import merge, patch_between
@@ -63,7 +64,7 @@ def test_by_pointer_shows_what_went_came_and_changed() -> None:
 def test_apply_patch_does_all_six_operations() -> None:
     """RFC 6902's operations are applied in order, and the document is not changed in place."""
     document = {"a": [1, 2, 3], "b": {"c": 1}}
-    patch = [
+    patch: list[dict[str, Any]] = [
         {"op": "test", "path": "/a/0", "value": 1},
         {"op": "add", "path": "/a/1", "value": 9},
         {"op": "add", "path": "/a/-", "value": 4},

@@ -92,7 +92,10 @@ def test_what_is_no_document_is_refused(suffix: str, text: str, problem: str) ->
 def test_an_alias_bomb_is_refused() -> None:
     """Aliases that multiply are counted as what they stand for."""
     bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
-    bomb += "".join(f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n" for before, after in zip("abcdefgh", "bcdefghi", strict=True))
+    bomb += "".join(
+        f"{after}: &{after} [{', '.join([f'*{before}'] * 10)}]\n"
+        for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     with pytest.raises(SourceInvalid, match="more than 1000000 values"):
         parse_document(bomb, "bomb", suffix=".yaml")
 

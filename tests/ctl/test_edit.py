@@ -76,11 +76,11 @@ def test_edit_asks_after_it_has_shown_the_difference(ctl: Ctl, daemon: FakeDaemo
     """The diff is of the effective document; e opens the editor again, y puts it in force."""
     command = editor.will_write('{"server": {"port": 100}}', '{"server": {"port": 101}}')
     terminal = ctl.at_terminal("config", "edit", "--no-color", EDITOR=command)
-    terminal.read_until("Put this in force")
-    assert '-    "port": 80\n+    "port": 100\n' in terminal.output
+    terminal.read_until('-    "port": 80\n+    "port": 100\n')
+    terminal.read_until("[n]: ")
     terminal.type("e\n")
     terminal.read_until('+    "port": 101')
-    terminal.read_until("): ")
+    terminal.read_until("[n]: ")
     terminal.type("y\n")
     assert terminal.finish() == 0, terminal.output
     assert runtime(daemon) == {"server": {"port": 101}}
@@ -134,7 +134,9 @@ def test_a_change_in_between_is_a_conflict(ctl: Ctl, daemon: FakeDaemon, editor:
     assert runtime(daemon) == {"b": 2}
 
 
-@pytest.mark.parametrize(("command", "problem"), [("false", "status 1"), ("/no/such/editor", "set VISUAL"), ("'", "set VISUAL")])
+@pytest.mark.parametrize(
+    ("command", "problem"), [("false", "status 1"), ("/no/such/editor", "set VISUAL"), ("'", "set VISUAL")]
+)
 def test_an_editor_that_fails_changes_nothing(
     ctl: Ctl, daemon: FakeDaemon, editor: Editor, tmp_path: Path, command: str, problem: str
 ) -> None:

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+from client.waiting import eventually_here
 from ctl.fake_daemon import FakeDaemon
-from ctl.running import Ctl
+from ctl.running import Ctl, run
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from vestry.v1 import admin_pb2
@@ -34,9 +35,17 @@ def test_every_command_explains_itself(ctl: Ctl, path: tuple[str, ...]) -> None:
     result = ctl(*path, "-h")
     assert result.exit_code == 0
     assert result.stdout == ctl(*path, "--help").stdout
-    assert "..." not in result.stdout.replace("ARGS]...", "").replace("[NAMESPACE]...", "")
+    assert "..." not in result.stdout.replace("]...", "")
     if path not in {("config",), ("backup",)}:
         assert "\nExamples:\n" in result.stdout
+
+
+@pytest.mark.parametrize("group", [(), ("config",), ("backup",)])
+def test_a_group_alone_shows_its_help_and_fails(group: tuple[str, ...]) -> None:
+    """Nothing was done, so the exit code is 2 and standard output empty."""
+    result = run(*group)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: vestryctl")
 
 
 def test_help_lists_the_exit_codes(ctl: Ctl) -> None:
@@ -51,6 +60,13 @@ def test_status_shows_the_daemon(ctl: Ctl, daemon: FakeDaemon) -> None:
     assert result.exit_code == 0
     assert "store        sqlite, 1.2 MiB, at revision 142\n" in result.stdout
     assert ctl.json("status")["listeners"] == [daemon.address]
+
+
+def test_status_shows_what_each_method_has_answered(ctl: Ctl, daemon: FakeDaemon) -> None:
+    """The figures of requests have a table of their own."""
+    method = "/vestry.v1.ConfigService/GetConfig"
+    daemon.methods.append(admin_pb2.MethodFigures(method=method, calls=9, failures=2, in_flight=1, mean_seconds=0.0042))
+    assert ctl("status").stdout.splitlines()[-1].split() == ["ConfigService/GetConfig", "9", "2", "1", "4.2", "ms"]
 
 
 def test_status_fails_when_there_are_problems(ctl: Ctl, daemon: FakeDaemon) -> None:
@@ -74,10 +90,9 @@ def test_an_unreachable_daemon_is_explained(address: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_the_address_comes_from_the_environment(ctl: Ctl, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_comes_from_the_environment(daemon: FakeDaemon) -> None:
     """VESTRY_ADDRESS is used when --address is not given."""
-    monkeypatch.setenv("VESTRY_ADDRESS", daemon.address)
-    assert subprocess.run([*ctl._command(("status",))[:3], "status"], env=dict(os.environ) | {"PYTHONPATH": "client"}, check=False).returncode == 0
+    assert run("status", env={"VESTRY_ADDRESS": daemon.address}).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -106,12 +121,22 @@ def test_a_wrong_command_line_is_explained(ctl: Ctl, arguments: list[str]) -> No
     assert result.stderr.count("\n") == 1
 
 
-def test_a_call_that_takes_too_long_is_no_answer(ctl: Ctl, daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_takes_too_long_is_no_answer(ctl: Ctl, daemon: FakeDaemon) -> None:
     """--timeout bounds a call, and the exit code is 3."""
-    with daemon._changed:  # the update waits for it
+    with daemon.changed:  # the update waits for it
         result = ctl("config", "set", "a", "1", "--timeout", "200ms")
     assert result.exit_code == 3
     assert "did not answer in time" in result.stderr
+
+
+def test_an_interrupt_ends_a_call_quietly(ctl: Ctl, daemon: FakeDaemon) -> None:
+    """Ctrl-C while the daemon is slow ends the program with 130 and no traceback."""
+    with daemon.changed:  # the update waits for it
+        process = ctl.start("config", "set", "a", "1", stderr=subprocess.PIPE)
+        eventually_here(lambda: bool(daemon.updates))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, b"")
 
 
 def test_a_closed_pipe_is_silent(ctl: Ctl, daemon: FakeDaemon) -> None:
@@ -135,6 +160,14 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(ctl: Ctl) -> None:
     assert (result.returncode, result.stderr) == (1, "vestryctl: standard output: No space left on device\n")
 
 
+def test_a_defect_is_a_sentence(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even what nobody thought of doesn't end in a traceback."""
+    monkeypatch.setattr("vestryctl.commands.config.reading.json_value", lambda document: 1 / 0)
+    result = ctl("config", "get")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("vestryctl: this is a defect of vestryctl, please report it: ZeroDivisionError")
+
+
 def test_colour_is_for_terminals(ctl: Ctl) -> None:
     """A diff is red and green on a terminal, and plain in a pipe, whatever FORCE_COLOR says."""
     terminal = ctl.at_terminal("config", "diff", "1", "--pointers")
@@ -143,7 +176,9 @@ def test_colour_is_for_terminals(ctl: Ctl) -> None:
     assert ESCAPE not in ctl.run("config", "diff", "1").stdout
 
 
-@pytest.mark.parametrize(("arguments", "environment"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})])
+@pytest.mark.parametrize(
+    ("arguments", "environment"), [(["--no-color"], {}), ([], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})]
+)
 def test_colour_can_be_turned_off(ctl: Ctl, arguments: list[str], environment: dict[str, str]) -> None:
     """--no-color, NO_COLOR and a dumb terminal are honoured by diffs, tables and documents alike."""
     for command in (["config", "diff", "1"], ["config", "history"], ["config", "get"]):
@@ -162,6 +197,14 @@ def test_tables_fit_a_terminal(ctl: Ctl) -> None:
     assert all(word in terminal.output for word in message.split())
 
 
+def test_no_column_vanishes_on_a_narrow_terminal(ctl: Ctl) -> None:
+    """However narrow it is, every column keeps some of its width, and every value can be read."""
+    terminal = ctl.at_terminal("config", "explain", "--no-color", COLUMNS="50")
+    terminal.finish()
+    assert terminal.output.split("\n")[0].split() == ["POINTER", "VALUE", "LAYER", "FILE"]
+    assert "".join(line[13:26].strip() for line in terminal.output.split("\n")[1:3]) == str(2**64 + 1)
+
+
 def test_what_others_wrote_cannot_drive_the_terminal(ctl: Ctl) -> None:
     """Escape sequences in messages and values come out spelled."""
     ctl("config", "set", "a", "x\x1b[2Jy\u202e", "-m", "m\x1b]0;title\x07")
@@ -175,8 +218,7 @@ def test_what_others_wrote_cannot_drive_the_terminal(ctl: Ctl) -> None:
 def test_json_output_is_ascii_where_the_encoding_is(ctl: Ctl) -> None:
     """Where standard output can't say é, JSON says it with an escape."""
     ctl("config", "set", "a", "é")
-    environment = os.environ | {"PYTHONPATH": "client", "PYTHONIOENCODING": "ascii"}
-    out = subprocess.run(ctl._command(("config", "get", "a", "-o", "json")), env=environment, capture_output=True, check=True)
+    out = ctl.run("config", "get", "a", "-o", "json", env={"PYTHONIOENCODING": "ascii"})
     assert json.loads(out.stdout) == "é"
 
 
@@ -200,11 +242,13 @@ def test_completion_prints_a_script(ctl: Ctl, shell: str) -> None:
 def test_the_shell_completes_commands_names_and_paths(ctl: Ctl, line: str, expected: list[str]) -> None:
     """Commands are known; namespaces and paths are asked from the daemon, and nothing is said when there is none."""
     words = line.format(address=ctl.address)
-    environment = {"_VESTRYCTL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    result = subprocess.run(
-        ctl._command(())[:3], env=os.environ | {"PYTHONPATH": "client"} | environment, capture_output=True, text=True, check=False
-    )
-    assert [line.removeprefix("plain,") for line in result.stdout.splitlines()] == expected
+    environment = {
+        "_VESTRYCTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    result = run(env=environment)
+    assert [line.removeprefix("plain,") for line in result.stdout.splitlines() if line] == expected
     assert result.stderr == ""
 
 

@@ -51,10 +51,10 @@ def test_get_with_provenance_names_layers(ctl: Ctl) -> None:
 
 
 def test_explain_shows_what_was_overruled(ctl: Ctl) -> None:
-    """Below the value in force stand the values that it overruled, with their files."""
+    """Below the value in force stand the values that it overruled, with the names of their files."""
     lines = ctl("config", "explain", "server.port").stdout.splitlines()
-    assert lines[1].split() == ["/server/port", "80", "environment", "/etc/vestry/production.json"]
-    assert lines[2].split() == ["8080", "default", "/etc/vestry/default.json"]
+    assert lines[1].split() == ["/server/port", "80", "environment", "production.json"]
+    assert lines[2].split() == ["8080", "default", "default.json"]
 
 
 def test_explain_in_json_holds_values(ctl: Ctl) -> None:

@@ -70,7 +70,7 @@ def test_rollback_asks_and_without_a_terminal_wants_yes(ctl: Ctl, daemon: FakeDa
     """Where nobody can be asked, nothing happens without --yes; the diff is shown first."""
     result = ctl("config", "rollback", "1")
     assert (result.exit_code, daemon.documents["default"].current.update.version) == (2, 2)
-    assert '+    "port": 8080' in result.stdout
+    assert '+    "port": 8080' in result.stderr
     assert "--yes" in result.stderr
     assert ctl("config", "rollback", "1", "--yes").stdout.endswith("default: version 3 is in force\n")
     assert daemon.documents["default"].current.rollback_of == 1

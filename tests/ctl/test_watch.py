@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from client.waiting import eventually_here
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
 
@@ -91,10 +92,9 @@ def test_watch_starts_anew_when_its_token_is_foreign(ctl: Ctl, daemon: FakeDaemo
         set_port(daemon, 99)
         line(process)
         daemon.stop()
-        daemon._log.clear()
+        daemon.forget_history()
         daemon.start()
-        while daemon.watches[-1].resume_token or len(daemon.watches) < 3:
-            assert process.poll() is None
+        eventually_here(lambda: len(daemon.watches) == 3 and not daemon.watches[-1].resume_token)
         set_port(daemon, 100)
         assert json.loads(line(process))["update"]["version"] == 4
 

@@ -64,9 +64,7 @@ def explain(app: App, path: Keys, namespace: str) -> None:
     answer = app.daemon.call(app.daemon.config.ExplainConfig, request)
     app.out.show(
         as_value(answer),
-        lambda: app.out.table(
-            ("POINTER", "VALUE", "LAYER", "FILE"), _explanation(answer), fold=("POINTER", "VALUE", "FILE")
-        ),
+        lambda: app.out.table(("POINTER", "VALUE", "LAYER", "FILE"), _explanation(answer), fold=("VALUE",)),
     )
 
 
@@ -100,14 +98,13 @@ def _explanation(answer: config_pb2.ExplainConfigResponse) -> Iterator[tuple[str
     for leaf in answer.leaves:
         files = {opinion.layer: opinion.file for opinion in leaf.opinions}
         value = compact(json_value(leaf.value)) if leaf.value else Text("(hidden)", "yellow")
-        yield (leaf.pointer or "(all)", value, layer_name(leaf.layer), files.get(leaf.layer, ""))
+        yield leaf.pointer or "(all)", value, layer_name(leaf.layer), _file_name(files.get(leaf.layer, ""))
         for opinion in reversed(leaf.opinions):
             if opinion.layer != leaf.layer:
-                says = compact(json_value(opinion.value))
-                yield (
-                    "",
-                    *(
-                        Text(printable(each), "dim")
-                        for each in (f"  {says}", f"  {layer_name(opinion.layer)}", f"  {opinion.file}")
-                    ),
-                )
+                facts = compact(json_value(opinion.value)), layer_name(opinion.layer), _file_name(opinion.file)
+                yield "", *(Text(printable(f"  {fact}"), "dim") for fact in facts)
+
+
+def _file_name(file: str) -> str:
+    """Return a file's name alone: `vestryctl config status` tells the whole path, which would take half of the table."""
+    return file.rpartition("/")[2]
