@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from vestryd.domain.errors import SourceInvalid
-from vestryd.domain.faults import UNKNOWN, Place, duplicate, fault, located, place, shown, too_deep, too_large
+from vestryd.domain.faults import UNKNOWN, Place, duplicate, fault, located, place, too_deep, too_large
 from vestryd.domain.jsonvalue import MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_INTEGER_BITS, Json
 
 # A plain scalar's text -> what it means (YAML 1.2.2, section 10.3.2); numbers beside.
@@ -28,6 +28,8 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG = "tag:yaml.org,2002:"
+# What looks like an alias or a tag may be a password, so it is not shown.
+_QUOTE = "put the value in quotes if it is text that begins with * or !"
 
 
 def parse_yaml(text: str) -> Json:
@@ -112,7 +114,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         if event.tag not in {None, "!", f"{_TAG}str"}:
-            raise _refused_tag(event.tag)
+            raise _tag_fault()
         is_plain = event.tag is None and event.implicit[0]
         if is_plain and event.value == "<<" and self.open and self.open[-1].wants_key:
             raise fault("syntax", "merge keys (<<) are not part of YAML 1.2: write the members out")
@@ -125,7 +127,7 @@ class _Builder:
 
     def _start(self, value: dict[str, Json] | list[Json], event: yaml.CollectionStartEvent) -> None:
         if event.tag not in {None, "!", f"{_TAG}map" if isinstance(value, dict) else f"{_TAG}seq"}:
-            raise _refused_tag(event.tag)
+            raise _tag_fault()
         if self.open and self.open[-1].wants_key:
             raise fault("syntax", "a key must be a string")
         if len(self.open) == MAX_DEPTH:
@@ -144,7 +146,7 @@ class _Builder:
     def _alias(self, event: yaml.AliasEvent) -> None:
         anchored = self.anchors.get(event.anchor or "")
         if anchored is None:
-            raise fault("syntax", f"the alias *{event.anchor} stands for nothing that has ended before it")
+            raise fault("syntax", f"this alias stands for nothing that has ended before it; {_QUOTE}")
         self.size += anchored.size
         if self.size > MAX_DOCUMENT_BYTES:
             raise fault("size", f"with its aliases written out the document is larger than {MAX_DOCUMENT_BYTES} bytes")
@@ -174,9 +176,8 @@ def _check_key(key: Json, members: dict[str, Json]) -> str:
     return key
 
 
-def _refused_tag(tag: str | None) -> SourceInvalid:
-    written = (tag or "").replace(_TAG, "!!")
-    return fault("syntax", f"the tag {shown(written)} is not allowed: a document holds plain values")
+def _tag_fault() -> SourceInvalid:
+    return fault("syntax", f"tags other than !!str, !!map and !!seq are not allowed; {_QUOTE}")
 
 
 def _resolve(text: str) -> Json:

@@ -86,14 +86,14 @@ def _violation(error: ValidationError, value: Json, graph: Graph) -> Violation:
     sight = graph.look(path)
     return Violation(
         pointer=_visible(path, sight),
-        rule=rule_of(error.kind, error.schema_path),
+        rule=rule_of(error),
         message=_message(error, graph, sight),
         value="" if sight.holds_secret else excerpt(reduce(getitem, path, value)),
     )
 
 
 def _message(error: ValidationError, graph: Graph, sight: Sight) -> str:
-    message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
+    message = describe(error, known=sight.names, in_secret=sight.is_in_secret)
     match error.kind:
         case Kind.AnyOf(context=forms) | Kind.OneOfNotValid(context=forms):
             problems = [_form_problem(form[0], error, graph) for form in forms[:_MAX_FORMS] if form]
@@ -105,7 +105,7 @@ def _message(error: ValidationError, graph: Graph, sight: Sight) -> str:
 def _form_problem(error: ValidationError, above: ValidationError, graph: Graph) -> str:
     """Return the first problem of one form of anyOf or oneOf, which may lie deeper than the error `above`."""
     sight = graph.look(error.instance_path)
-    message = describe(error.kind, known=sight.names, in_secret=sight.is_in_secret)
+    message = describe(error, known=sight.names, in_secret=sight.is_in_secret)
     is_deeper = len(error.instance_path) > len(above.instance_path)
     return f"{_visible(error.instance_path, sight)} {message}" if is_deeper else message
 

@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Iterable
 
+from jsonschema_rs import ValidationError
 from jsonschema_rs import ValidationErrorKind as Kind
 
 from vestryd.domain.faults import shown
@@ -44,39 +45,42 @@ _DEMANDS = {
     "pattern": "must match the pattern {}",
     "format": "must have the format {}",
     "uniqueItems": "must not have the same item twice",
-    "contains": "must have another number of the items that 'contains' describes",
+    "contains": "has no item of the kind that 'contains' describes",
+    "minContains": "has too few items of the kind that 'contains' describes",
+    "maxContains": "has too many items of the kind that 'contains' describes",
+    "additionalProperties": "must have no members",
     "unevaluatedItems": "has items that are not known here",
     "not": "is not allowed here",
-    "falseSchema": "is not allowed here",
 }
 
 
-def rule_of(kind: Kind, schema_path: list[str | int]) -> str:
+def rule_of(error: ValidationError) -> str:
     """Return the JSON Schema keyword that is broken."""
-    match kind:
+    keyword = str(error.schema_path[-1]) if error.schema_path else ""
+    match error.kind:
         case Kind.Required() | Kind.Contains():  # also dependentRequired, minContains and maxContains
-            return str(schema_path[-1])
+            return keyword
         case Kind.FalseSchema():  # "equivalent to { "not": {} }" (JSON Schema 2020-12 Core, section 4.3.2)
-            return "not"
-        case _:
+            return keyword if keyword == "additionalProperties" else "not"
+        case kind:
             return kind.name
 
 
-def describe(kind: Kind, *, known: Iterable[str] = (), in_secret: bool = False) -> str:
+def describe(error: ValidationError, *, known: Iterable[str] = (), in_secret: bool = False) -> str:
     """Return what is wrong. `known` are the names that an unknown member may have been meant to have.
 
     With `in_secret` the message has neither names from the document nor the values that the schema lists.
     """
-    match kind:
+    match error.kind:
         case Kind.AdditionalProperties(unexpected=names) | Kind.UnevaluatedProperties(unexpected=names):
-            return "a member is not known here" if in_secret else _unknown(names, sorted(known))
-        case Kind.PropertyNames(error=error):
-            name = "a member's name" if in_secret else f"the name {shown(str(error.instance))}"
-            return f"{name} is not allowed: it {describe(error.kind, in_secret=in_secret)}"
+            return "has members that are not known here" if in_secret else _unknown(names, sorted(known))
+        case Kind.PropertyNames(error=inner):
+            name = "a member's name" if in_secret else f"the name {shown(str(inner.instance))}"
+            return f"{name} is not allowed: it {describe(inner, in_secret=in_secret)}"
         case Kind.Constant() | Kind.Enum() if in_secret:
             return "must be one of the values that the schema lists"
-        case _:
-            return _value_problem(kind) or _form_problem(kind)
+        case kind:
+            return _value_problem(kind) or _DEMANDS.get(rule_of(error), "").format(kind.value) or _form_problem(kind)
 
 
 def excerpt(value: Json) -> str:
@@ -110,8 +114,6 @@ def _value_problem(kind: Kind) -> str:
             return f"must be one of {', '.join(map(excerpt, options))}"[:_MAX_EXCERPT]
         case Kind.Constant(expected_value=value):
             return f"must be {excerpt(value)}"
-        case _ if kind.name in _DEMANDS:
-            return _DEMANDS[kind.name].format(kind.value)
         case _:
             return ""
 
