@@ -251,6 +251,8 @@ def from_rpc_error(error: grpc.RpcError, *, target: str = "") -> RemoteError:
     """Translate what a stub raised, from grpc or grpc.aio. `target` names the daemon where the message needs it."""
     call = cast("_FailedCall", error)
     code = call.code()
+    if code is grpc.StatusCode.CANCELLED:  # what a server that stops makes of calls it has not begun (grpc/grpc#41785)
+        code = grpc.StatusCode.UNAVAILABLE
     status = _status(call)
     info = _detail(status, error_details_pb2.ErrorInfo())
     message = status.message or call.details() or code.name

@@ -83,9 +83,18 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _serve(settings: Settings) -> int:
     configure(level=settings.log.level, format=settings.log.format)
-    settings.state_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_state_directory(settings)
     asyncio.run(assembly.serve(settings, Notifier(os.environ)))
     return OK
+
+
+def _make_state_directory(settings: Settings) -> None:
+    directory = settings.state_directory
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"the state directory {directory} can't be made: {error.strerror}"
+        raise StoreUnusable(str(settings.store_path), problem, "Name another with --state-directory") from error
 
 
 def _check(settings: Settings) -> int:

@@ -104,7 +104,7 @@ class Life:
     async def run(self, signals: Signals) -> None:
         """Serve until a signal asks to stop. The first task that fails stops all, and its error is raised."""
         await self._core.documents.load()
-        async with asyncio.TaskGroup() as group, _cancelled(group) as owned:
+        async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
             owned(self._core.documents.follow())
             wire = self._wire = Wire(self._settings, self._store, self._core)
             self._tell_of_changes(wire)
@@ -296,3 +296,12 @@ async def _cancelled(group: asyncio.TaskGroup) -> AsyncIterator[Callable[[Corout
     finally:
         for task in tasks:
             task.cancel()
+
+
+@asynccontextmanager
+async def _ungrouped() -> AsyncIterator[None]:
+    """Raise the first error of a group in the group's place."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group

@@ -74,6 +74,13 @@ def test_without_the_daemons_word_the_target_is_named(code: grpc.StatusCode, par
     assert part in str(from_rpc_error(error, target="unix:/a"))
 
 
+def test_a_call_that_a_stopping_server_drops_may_be_repeated() -> None:
+    """CANCELLED comes from a server that stops before it looked at the call: for the caller it is unavailable."""
+    error = from_rpc_error(grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, grpc.aio.Metadata(), grpc.aio.Metadata()))
+    assert isinstance(error, errors.Unavailable)
+    assert error.code is grpc.StatusCode.UNAVAILABLE
+
+
 def test_garbage_details_are_no_error_of_their_own() -> None:
     """Details that can't be decoded are left out."""
     error = from_rpc_error(_failed(grpc.StatusCode.NOT_FOUND, raw=b"\xff\xff\xff"), target="unix:/a")

@@ -104,9 +104,8 @@ class Configs:
         """Return who says what about each leaf at or below `pointer`, by pointer. Raises PointerNotFound."""
         document = self.get(namespace)
         layers = {layer: document.version.layers[layer] for layer in Layer if layer in document.version.layers}
-        pointers = {
-            leaf for content in (*layers.values(), document.folded.effective) for leaf in _leaves_at(content, pointer)
-        }
+        contents = (*layers.values(), document.folded.effective) if layers else ()
+        pointers = {leaf for content in contents for leaf in _leaves_at(content, pointer)}
         if not pointers:
             raise PointerNotFound(KIND, namespace, pointer)
         return [_explain(document, layers, one) for one in sorted(pointers, key=split)]
@@ -162,6 +161,13 @@ class Configs:
         return await self._proposals.propose(proposal)
 
 
+def layer_of(provenance: Mapping[str, Layer], pointer: str) -> Layer | None:
+    """Return the layer that set a leaf, or the array that it is in; None when `provenance` has neither."""
+    parts = split(pointer)
+    around = (provenance.get(join(parts[:depth])) for depth in range(len(parts), -1, -1))
+    return next((layer for layer in around if layer is not None), None)
+
+
 def _with_runtime(before: Contents, runtime: Json) -> Contents:
     layers = {**before.layers, Layer.RUNTIME: runtime}
     if runtime == {}:
@@ -178,16 +184,20 @@ def _leaves_at(content: Json, pointer: str) -> Iterator[str]:
 
 
 def _explain(document: Document, layers: dict[Layer, Json], pointer: str) -> Leaf:
-    layer = document.folded.provenance.get(pointer)
     opinions = {}
     for one, content in layers.items():
         try:
             opinions[one] = resolve(content, pointer)
         except LookupError:
             continue
-    if layer is not None:
-        return Leaf(pointer, resolve(document.folded.effective, pointer), hidden=False, layer=layer, opinions=opinions)
-    return Leaf(pointer, None, hidden=True, layer=_who_hides(layers, pointer), opinions=opinions)
+    layer = layer_of(document.folded.provenance, pointer)
+    try:
+        value = resolve(document.folded.effective, pointer)
+    except LookupError:
+        layer = None
+    if layer is None:
+        return Leaf(pointer, None, hidden=True, layer=_who_hides(layers, pointer), opinions=opinions)
+    return Leaf(pointer, value, hidden=False, layer=layer, opinions=opinions)
 
 
 def _who_hides(layers: dict[Layer, Json], pointer: str) -> Layer:

@@ -21,7 +21,7 @@ from vestryd.domain.errors import Compacted, DocumentNotFound, VersionNotFound
 from vestryd.domain.jsonvalue import Json, canonical
 from vestryd.domain.layers import Folded, fold
 from vestryd.domain.schema import Schema
-from vestryd.domain.store import Batch, Entry, Store
+from vestryd.domain.store import Batch, Entry, Snapshot, Store
 from vestryd.domain.versions import HEADS, Head, Version, schema_key, version_key
 
 
@@ -114,13 +114,12 @@ class Documents:
 
     async def load(self) -> None:
         """Read every document as it is now; what readers see is replaced at once, at the end."""
-        heads = await self._store.read(HEADS)
-        documents = [await self._read(entry) for entry in heads.entries]
+        heads, documents = await self._read_all()
         before = self._documents
         self._documents = {(one.kind, one.name): one for one in documents}
         self._reach(heads.revision)
         changed = tuple(one for one in documents if not _same_version(one, before.get((one.kind, one.name))))
-        if before and changed:
+        if changed:
             self.on_applied(heads.revision, changed)
 
     async def follow(self) -> None:
@@ -148,10 +147,21 @@ class Documents:
         self._prepared[key] = (record, document)
         return lambda: self._prepared.pop(key, None) and None
 
-    async def _read(self, entry: Entry) -> Document:
+    async def _read_all(self) -> tuple[Snapshot, list[Document]]:
+        while True:
+            heads = await self._store.read(HEADS)
+            documents = [await self._read(entry) for entry in heads.entries]
+            whole = [one for one in documents if one]
+            if len(whole) == len(documents):
+                return heads, whole
+
+    async def _read(self, entry: Entry) -> Document | None:
+        """Return the document as of its head, None when retention has forgotten that version since."""
         _, kind, name = entry.key.split("/", 2)
         head = Head.decode(entry.value)
         found = await self._store.read(version_key(kind, name, head.version))
+        if not found.entries:
+            return None
         version = Version.decode(found.entries[0].value)
         schema = await self._read_schema(kind, name, version.schema)
         return self._build(kind, name, version, schema, head, found.entries[0].create_revision, entry.mod_revision)
@@ -194,9 +204,15 @@ class Documents:
         if document and made == record.value:
             return replace(document, head=head, revision=record.mod_revision, head_revision=entry.mod_revision)
         version = Version.decode(record.value)
-        written = changes.get(schema_key(kind, name, version.schema)) if version.schema else None
-        schema = Schema(json.loads(written.value)) if written else before and before.schema
+        schema = self._next_schema(before, version.schema, changes.get(schema_key(kind, name, version.schema)))
         return self._build(kind, name, version, schema, head, record.mod_revision, entry.mod_revision)
+
+    def _next_schema(self, before: Document | None, checksum: str, written: Entry | None) -> Schema | None:
+        if not checksum:
+            return None
+        if written:
+            return Schema(json.loads(written.value))
+        return before.schema if before else None
 
     def _build(
         self,

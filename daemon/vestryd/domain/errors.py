@@ -55,6 +55,8 @@ class InvalidField(VestryError):
 class InvalidPageToken(VestryError):
     """A page token is garbage, or belongs to another request."""
 
+    field_name: str = "page_token"
+
     def __str__(self) -> str:
         return "page_token is not one that this method gave: start again with an empty one"
 
@@ -62,6 +64,8 @@ class InvalidPageToken(VestryError):
 @dataclass(eq=False)
 class InvalidResumeToken(VestryError):
     """A resume token is garbage."""
+
+    field_name: str = "resume_token"
 
     def __str__(self) -> str:
         return "resume_token is not one that a watch gave: watch again without one"

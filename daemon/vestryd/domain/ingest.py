@@ -15,7 +15,7 @@ from datetime import datetime
 
 from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Document, Documents
-from vestryd.domain.errors import DocumentInvalid, LimitExceeded, SourceInvalid, StoreUnavailable, Violation
+from vestryd.domain.errors import DocumentInvalid, LimitExceeded, SourceInvalid, Violation
 from vestryd.domain.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, canonical, checksum
 from vestryd.domain.layers import Layer
@@ -121,25 +121,32 @@ class Ingestion:
         problems = await asyncio.to_thread(self._sources.problems)
         if problems != self.source_problems:
             self.source_problems, self.problems_since = problems, self._clock.now()
-        return sorted({*in_files, *(one.name for one in self._documents.all(self._kind))})
+        return sorted({*in_files, *self._rejections, *(one.name for one in self._documents.all(self._kind))})
 
     async def _reload(self, name: str, *, force: bool) -> Reloaded | None:
         found = await asyncio.to_thread(find, self._sources, name)
         before = self._found.get(name)
         is_news = before is None or before.digest != found.digest
-        self._found[name] = found
         document = self._documents.find(self._kind, name)
-        if not (document or found.files) or not (force or is_news or name in self._rejections):
+        if not (document or found.files):
+            self._forget(name)
+            return None
+        if not (force or is_news or name in self._rejections):
             return None
         try:
-            return await self._take_in(name, document, found)
+            reloaded = await self._take_in(name, document, found)
         except (DocumentInvalid, SourceInvalid) as error:
-            return self._reject(name, document, error.violations)
+            reloaded = self._reject(name, document, error.violations)
         except LimitExceeded as error:
-            return self._reject(name, document, (Violation("", "size", str(error)),))
-        except StoreUnavailable:
-            del self._found[name]  # so that the next reload tries again
-            raise
+            reloaded = self._reject(name, document, (Violation("", "size", str(error)),))
+        self._found[name] = found  # not before: a reload that was broken off is tried again
+        return reloaded
+
+    def _forget(self, name: str) -> None:
+        """Let go of files that were never taken in and are no more."""
+        self._found.pop(name, None)
+        if self._rejections.pop(name, None):
+            self.on_reloaded(Reloaded(name, 0, changed=False, ended_rejection=True))
 
     async def _take_in(self, name: str, document: Document | None, found: Found) -> Reloaded:
         if found.violations:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Document, Documents
@@ -17,7 +17,9 @@ from vestryd.domain.errors import (
     LimitExceeded,
     RequestIdReused,
     SourceInvalid,
+    StoreUnavailable,
     VersionMismatch,
+    VersionNotFound,
     VestryError,
     Violation,
 )
@@ -95,7 +97,8 @@ class Proposals:
         self._documents = documents
         self._store = store
         self._clock = clock
-        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        # (kind, name) -> the lock of a document that is being changed
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def propose(self, proposal: Proposal) -> Outcome:
         """Carry a proposal down the road, and return once readers here see it.
@@ -104,7 +107,7 @@ class Proposals:
         was in force stays in force then. A proposal whose request_id was answered before gets that answer again.
         """
         try:
-            async with self._locks[proposal.kind, proposal.name]:
+            async with self._locks.setdefault((proposal.kind, proposal.name), asyncio.Lock()):
                 return await self._attempt(proposal)
         except VestryError:
             answer = await self._answer_of_before(proposal)
@@ -136,10 +139,10 @@ class Proposals:
                 return await self._try_once(proposal)
             except Conflict as error:
                 if error.key != head_key(proposal.kind, proposal.name):
-                    raise
-                conflict = error
-                await self._documents.until(conflict.actual)
-        raise conflict
+                    raise RequestIdReused(proposal.request_id) from error
+                await self._documents.until(error.actual)
+        name = f"{proposal.kind} {proposal.name!r}"
+        raise StoreUnavailable(f"{CONFLICT_ATTEMPTS} times running, another writer of {name} was faster")
 
     async def _try_once(self, proposal: Proposal) -> Outcome:
         current = self._documents.find(proposal.kind, proposal.name)
@@ -233,8 +236,11 @@ class Proposals:
         return Outcome(answered.version, answered.changed, patch, found.entries[0].mod_revision)
 
     async def _patch_of(self, proposal: Proposal, answered: Answered) -> list[dict[str, Json]]:
-        after, _ = await self._documents.version(proposal.kind, proposal.name, answered.version)
-        before, _ = await self._documents.version(proposal.kind, proposal.name, answered.version - 1)
+        try:
+            after, _ = await self._documents.version(proposal.kind, proposal.name, answered.version)
+            before, _ = await self._documents.version(proposal.kind, proposal.name, answered.version - 1)
+        except VersionNotFound:
+            return []  # forgotten meanwhile: that it was done matters more than what it was
         return diff(before.effective, after.effective)
 
 

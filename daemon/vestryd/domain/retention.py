@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -33,12 +32,6 @@ class Retention:
         self._store = store
         self._clock = clock
         self._limits = limits
-
-    async def run(self, every_seconds: float) -> None:
-        """Sweep for ever."""
-        while True:
-            await asyncio.sleep(every_seconds)
-            await self.sweep()
 
     async def sweep(self) -> None:
         """Forget what is over the limits now. Raises StoreUnavailable; what is left is for the next sweep."""
@@ -71,15 +64,11 @@ class Retention:
         if not self._limits.age:
             return oldest
         horizon = self._clock.now() - self._limits.age
-        while oldest < current:
-            newest = min(oldest + STEP, current) - 1
-            page = await self._documents.versions(
-                document.kind, document.name, newest=newest, limit=newest - oldest + 1
-            )
-            young = [version.number for version, _ in page if version.create_time >= horizon]
-            if young:
-                return min(young)
-            oldest = newest + 1
+        while oldest < current:  # one at a time: mostly the first is young, and each may be a megabyte
+            page = await self._documents.versions(document.kind, document.name, newest=oldest, limit=1)
+            if page and page[0][0].create_time >= horizon:
+                break
+            oldest += 1
         return oldest
 
     async def _sweep_requests(self) -> None:

@@ -86,7 +86,7 @@ class AdminService:
                 for one in self._problems()
             ],
             process_id=os.getpid(),
-            methods=[_figures(route) for route in self._routes().values() if route.figures.calls],
+            methods=[_figures(route) for route in self._routes().values() if _was_called(route)],
         )
 
     async def create_backup(
@@ -113,6 +113,10 @@ class AdminService:
         )
 
 
+def _was_called(route: Route) -> bool:
+    return route.figures.calls > 0 or route.figures.in_flight > 0
+
+
 def _figures(route: Route) -> pb.MethodFigures:
     figures = route.figures
     return pb.MethodFigures(
@@ -120,5 +124,5 @@ def _figures(route: Route) -> pb.MethodFigures:
         calls=figures.calls,
         failures=figures.failures,
         in_flight=figures.in_flight,
-        mean_seconds=figures.seconds / figures.calls,
+        mean_seconds=figures.seconds / figures.calls if figures.calls else 0.0,
     )

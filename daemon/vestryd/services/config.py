@@ -6,14 +6,21 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
-from vestryd.domain.config import KIND, Configs, Write
+from vestryd.domain.config import KIND, Configs, Write, layer_of
 from vestryd.domain.documents import Document
-from vestryd.domain.errors import DocumentNotFound, InvalidField, PointerNotFound, SourceInvalid
+from vestryd.domain.errors import (
+    DocumentInvalid,
+    DocumentNotFound,
+    InvalidField,
+    InvalidPageToken,
+    PointerNotFound,
+    SourceInvalid,
+)
 from vestryd.domain.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, canonical, checksum
 from vestryd.domain.layers import Layer, fold
 from vestryd.domain.names import check_namespace
-from vestryd.domain.pointer import resolve, split
+from vestryd.domain.pointer import leaves, resolve, split
 from vestryd.domain.store import Store
 from vestryd.domain.versions import Slot
 from vestryd.services import config_messages as messages
@@ -44,7 +51,7 @@ class ConfigService:
         document = self._document(request.namespace, call)
         if request.version not in {0, document.version.number}:
             return self._get_version(document, request)
-        value = _at(document, document.version.effective, request.pointer) if request.pointer else None
+        value = _at(document, document.version.effective, request.pointer)
         response = pb.GetConfigResponse(
             namespace=document.name,
             version=document.version.number,
@@ -53,7 +60,7 @@ class ConfigService:
             revision=self._revision(),
         )
         if request.include_provenance:
-            response.provenance.extend(_provenance(document.folded.provenance, request.pointer))
+            response.provenance.extend(_provenance(value, document.folded.provenance, request.pointer))
         return response
 
     def explain_config(self, request: pb.ExplainConfigRequest, call: Call) -> pb.ExplainConfigResponse:
@@ -82,9 +89,9 @@ class ConfigService:
         name = self._document(request.namespace, call).name
         write = _write(request, call)
         if request.WhichOneof("change") == "merge_patch":
-            outcome = await self._configs.patch(name, _object("merge_patch", request.merge_patch), write)
+            outcome = await self._configs.patch(name, _object(name, "merge_patch", request.merge_patch), write)
         elif request.WhichOneof("change") == "replace":
-            outcome = await self._configs.replace(name, _object("replace", request.replace), write)
+            outcome = await self._configs.replace(name, _object(name, "replace", request.replace), write)
         else:
             raise InvalidField("change", "set merge_patch or replace")
         return pb.UpdateConfigResponse(
@@ -99,8 +106,9 @@ class ConfigService:
         document = self._document(request.namespace, call)
         layer = _layer(request.layer)
         try:
-            violations = self._configs.validate(document.name, layer, _object("document", request.document))
-        except SourceInvalid as error:
+            content = _object(document.name, "document", request.document)
+            violations = self._configs.validate(document.name, layer, content)
+        except DocumentInvalid as error:
             violations = error.violations
         return pb.ValidateConfigResponse(
             valid=not violations, violations=messages.violations(violations), version=document.version.number
@@ -113,7 +121,7 @@ class ConfigService:
         document = self._document(request.namespace, call)
         scope = f"versions/{document.name}"
         position = position_of(scope, request.page_token)
-        newest = min(int(position or document.head.version), document.head.version)
+        newest = min(_page_start(position), document.head.version) if position else document.head.version
         size = page_size(request.page_size)
         found = await self._configs.versions(document.name, newest=newest, limit=size)
         following = found[-1][0].number - 1 if found else 0
@@ -221,15 +229,16 @@ class ConfigService:
 
     async def _get_version(self, document: Document, request: pb.GetConfigRequest) -> pb.GetConfigResponse:
         version, _ = await self._configs.version(document.name, _number("version", request.version))
+        value = _at(document, version.effective, request.pointer)
         response = pb.GetConfigResponse(
             namespace=document.name,
             version=version.number,
-            value=canonical(_at(document, version.effective, request.pointer)),
+            value=canonical(value),
             checksum=version.checksum,
             revision=self._revision(),
         )
         if request.include_provenance:
-            response.provenance.extend(_provenance(fold(version.layers).provenance, request.pointer))
+            response.provenance.extend(_provenance(value, fold(version.layers).provenance, request.pointer))
         return response
 
     def _summary(self, document: Document) -> pb.NamespaceSummary:
@@ -274,9 +283,12 @@ def _check_request_id(request_id: str) -> None:
         raise InvalidField("request_id", f"use at most {MAX_REQUEST_ID_CHARACTERS} printable ASCII characters")
 
 
-def _object(field: str, content: bytes) -> Json:
-    """Return the JSON object in a field of the request. Raises SourceInvalid, naming the field as its file."""
-    return require_object(parse(content, format="json", file=field), file=field)
+def _object(namespace: str, field: str, content: bytes) -> Json:
+    """Return the JSON object in a field of the request. Raises DocumentInvalid, naming the field as its file."""
+    try:
+        return require_object(parse(content, format="json", file=field), file=field)
+    except SourceInvalid as error:
+        raise DocumentInvalid(KIND, namespace, error.violations) from error
 
 
 def _layer(number: common.Layer.ValueType) -> Layer | None:
@@ -292,6 +304,13 @@ def _number(field: str, number: int) -> int:
     return number
 
 
+def _page_start(position: str) -> int:
+    try:
+        return int(position)
+    except ValueError as error:
+        raise InvalidPageToken from error
+
+
 def _at(document: Document, effective: Json, pointer: str) -> Json:
     split(pointer)
     try:
@@ -300,10 +319,10 @@ def _at(document: Document, effective: Json, pointer: str) -> Json:
         raise PointerNotFound(KIND, document.name, pointer) from error
 
 
-def _provenance(provenance: Mapping[str, Layer], pointer: str) -> list[pb.LeafProvenance]:
-    below = pointer + "/"
+def _provenance(value: Json, provenance: Mapping[str, Layer], pointer: str) -> list[pb.LeafProvenance]:
+    found = {leaf: layer_of(provenance, leaf) for leaf, _ in leaves(value, pointer)}
     return [
         pb.LeafProvenance(pointer=leaf, layer=messages.layer_number(layer))
-        for leaf, layer in sorted(provenance.items())
-        if leaf == pointer or leaf.startswith(below)
+        for leaf, layer in sorted(found.items())
+        if layer
     ]

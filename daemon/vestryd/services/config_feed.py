@@ -11,7 +11,7 @@ from vestryd.domain.documents import Document
 from vestryd.domain.ingest import Rejection, Reloaded
 from vestryd.domain.jsonvalue import canonical
 from vestryd.services import config_messages as messages
-from vestryd.services.feed import ALWAYS, Event, Feed
+from vestryd.services.feed import Event, Feed, Standing
 
 MAX_MISSED_VERSIONS = 32  # how many a resuming reader gets from the store before it must make do with the newest
 
@@ -23,15 +23,16 @@ class ConfigSource:
         self._configs = configs
         self._encoded: dict[str, tuple[int, bytes]] = {}  # namespace -> its version, and the update that tells of it
 
-    def state(self, subject: str) -> Sequence[Event]:
-        """Return the update to the current version and, when files are rejected, that."""
+    def state(self, subject: str) -> Event:
+        """Return the update to the current version."""
         document = self._configs.get(subject)
-        events = [Event(document.revision, self.update(document))]
+        return Event(document.revision, self.update(document))
+
+    def standing(self, subject: str) -> Standing:
+        """Return whether files are rejected: a reader that was told so once must hear that they no longer are."""
         rejection = self._configs.ingestion.rejection(subject)
-        if rejection:
-            told = messages.rejected(subject, document.version.number, rejection)
-            events.append(Event(ALWAYS, told.SerializeToString()))
-        return events
+        told = messages.rejected(subject, self._configs.get(subject).version.number, rejection)
+        return Standing(told.SerializeToString(), is_usual=rejection is None)
 
     async def missed(self, subject: str, after: int) -> Sequence[Event]:
         """Return the updates to the versions above revision `after`, from the store."""

@@ -10,30 +10,45 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from vestryd.domain.errors import ForeignResumeToken, InvalidResumeToken, ShuttingDown
 
 WAKE_AT_ONCE = 64  # watchers woken before other work of the loop gets its turn (measured by others: 16 to 64)
-ALWAYS = 2**62  # as an event's revision: a resuming reader needs it whatever it has seen
 TOKEN_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a subject at a revision, as the bytes of one message of the watch."""
+    """What happened to a subject at a revision, as the bytes of one message of the watch.
+
+    `number` counts the events that were published, all subjects together: one revision may have several.
+    """
 
     revision: int
     body: bytes
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What no revision tells of a subject, as the bytes of one message. A new reader takes the usual for granted."""
+
+    body: bytes
+    is_usual: bool
 
 
 class Source(Protocol):
     """What a feed asks of the service that it belongs to. Bodies are serialized messages without a resume token."""
 
-    def state(self, subject: str) -> Sequence[Event]:
-        """Return the events that bring a new reader up to date. Raises a domain error when the subject is unknown."""
+    def state(self, subject: str) -> Event:
+        """Return the subject's newest state. Raises a domain error when the subject is unknown."""
+
+    def standing(self, subject: str) -> Standing:
+        """Return how the subject stands, for a reader that may have been told otherwise."""
 
     async def missed(self, subject: str, after: int) -> Sequence[Event]:
         """Return the events above revision `after`, oldest first, as far back as is reasonable; the newest for sure.
@@ -108,6 +123,7 @@ class Feed:
         self._window_events = window_events
         self._window_bytes = window_bytes
         self._bytes = 0
+        self._published = 0
         self._topics: dict[str, Topic] = {}
         self._order: deque[Topic] = deque()  # the topic of each event in the windows, oldest first
 
@@ -121,9 +137,10 @@ class Feed:
         for number, (subject, body) in enumerate(events, 1):
             token = self.token(self.revision if number == len(events) else before)
             topic = self.topic(subject)
-            self._keep(topic, Event(self.revision, self.source.with_token(body, token)))
+            self._published += 1
+            self._keep(topic, Event(self.revision, self.source.with_token(body, token), self._published))
             wake.update(topic.watchers)
-        _wake(list(wake))
+        _wake(iter(wake))
 
     def watch(self, subjects: Iterable[str], resume_token: str) -> AsyncGenerator[bytes, None]:
         """Return the messages of a watch, for ever: what the reader lacks, a bookmark, and then every change.
@@ -139,7 +156,7 @@ class Feed:
     def close(self) -> None:
         """End every watch: each gets a farewell, and then ShuttingDown."""
         self.is_closed = True
-        _wake([watcher for topic in self._topics.values() for watcher in topic.watchers])
+        _wake(iter([watcher for topic in self._topics.values() for watcher in topic.watchers]))
 
     def token(self, revision: int) -> str:
         """Return the resume token of a reader that has everything up to `revision`."""
@@ -185,7 +202,6 @@ class Watcher:
         self._feed = feed
         self._cursors = {topic: topic.end for topic in topics}
         self._owed: deque[bytes] = deque()  # what goes out before the cursors are looked at
-        self._seen = feed.revision  # everything up to here has gone out, once nothing is owed
 
     async def run(self, after: int | None) -> AsyncGenerator[bytes, None]:
         """Yield what a reader that has everything up to `after` lacks, a bookmark, and then every change, for ever."""
@@ -194,43 +210,43 @@ class Watcher:
         for topic in self._cursors:
             topic.watchers[self] = None
         try:
-            await self._catch_up(after)
+            for topic in self._cursors:
+                await self._catch_up(topic, after)
             is_quiet = True
             while not feed.is_closed:
-                self.awake.clear()
-                while (body := self._next()) is not None:
+                self.awake.clear()  # before looking: what comes later wakes us again
+                if (body := self._next()) is not None:
                     yield body
-                if is_quiet:
-                    yield feed.source.bookmark(feed.token(self._seen))
-                is_quiet = not await self._is_woken()
-            yield feed.source.farewell("" if self._owed else feed.token(self._seen))
+                elif is_quiet:
+                    is_quiet = False
+                    yield feed.source.bookmark(feed.token(feed.revision))
+                else:
+                    is_quiet = not await self._is_woken()
+            is_all = self._next() is None
+            yield feed.source.farewell(feed.token(feed.revision) if is_all else "")
             raise ShuttingDown
         finally:
             feed.watchers -= 1
             for topic in self._cursors:
                 topic.watchers.pop(self, None)
 
-    async def _catch_up(self, after: int | None) -> None:
-        """Owe the reader what it lacks; from here on the cursors tell what is new."""
+    async def _catch_up(self, topic: Topic, after: int | None) -> None:
+        """Owe the reader what it lacks of a topic; from here on the cursor tells what is new."""
         source = self._feed.source
-        self._cursors = {topic: topic.end for topic in self._cursors}
-        self._seen = self._feed.revision if after is None else after
+        state, standing = source.state(topic.subject), source.standing(topic.subject)
+        self._cursors[topic] = topic.end
         if after is None:
-            self._owed.extend(event.body for topic in self._cursors for event in source.state(topic.subject))
-            return
-        for topic in list(self._cursors):
-            now = source.state(topic.subject)
-            if after >= topic.forgotten:
-                self._cursors[topic] = min(self._cursors[topic], topic.after(after))
-            elif any(after < event.revision < ALWAYS for event in now):
-                self._cursors[topic] = topic.end  # the source looks before it waits
-                self._owed.extend(event.body for event in await source.missed(topic.subject, after))
-            self._owed.extend(event.body for event in now if event.revision == ALWAYS)
+            self._owed.append(state.body)
+        elif after >= topic.forgotten:
+            self._cursors[topic] = topic.after(after)
+        elif after < state.revision:
+            # The cursor stands at the end already: the source looks before it waits.
+            self._owed.extend(event.body for event in await source.missed(topic.subject, after))
+        if after is not None or not standing.is_usual:
+            self._owed.append(standing.body)
 
     def _next(self) -> bytes | None:
         """Return the next message, None when there is nothing more to say for now."""
-        if self._feed.is_closed:
-            return None
         if not self._owed:
             self._look()
         return self._owed.popleft() if self._owed else None
@@ -241,17 +257,15 @@ class Watcher:
         for topic, cursor in self._cursors.items():
             if cursor < topic.first:
                 self._cursors[topic] = topic.end
-                self._owed.extend(event.body for event in self._feed.source.state(topic.subject))
+                source = self._feed.source
+                self._owed.extend((source.state(topic.subject).body, source.standing(topic.subject).body))
                 return
-            if cursor < topic.end and (oldest is None or topic.at(cursor).revision < oldest[0]):
-                oldest = (topic.at(cursor).revision, topic)
-        if oldest is None:
-            self._seen = self._feed.revision
-            return
-        revision, topic = oldest
-        self._owed.append(topic.at(self._cursors[topic]).body)
-        self._cursors[topic] += 1
-        self._seen = max(self._seen, revision - 1)
+            if cursor < topic.end and (oldest is None or topic.at(cursor).number < oldest[0]):
+                oldest = (topic.at(cursor).number, topic)
+        if oldest is not None:
+            _, topic = oldest
+            self._owed.append(topic.at(self._cursors[topic]).body)
+            self._cursors[topic] += 1
 
     async def _is_woken(self) -> bool:
         try:
@@ -262,9 +276,10 @@ class Watcher:
         return True
 
 
-def _wake(watchers: list[Watcher]) -> None:
+def _wake(watchers: Iterator[Watcher]) -> None:
     """Wake the watchers a few at a time, so that a big publish doesn't stall whoever reads meanwhile."""
-    for watcher in watchers[:WAKE_AT_ONCE]:
+    few = list(islice(watchers, WAKE_AT_ONCE))
+    for watcher in few:
         watcher.awake.set()
-    if len(watchers) > WAKE_AT_ONCE:
-        asyncio.get_running_loop().call_soon(_wake, watchers[WAKE_AT_ONCE:])
+    if len(few) == WAKE_AT_ONCE:
+        asyncio.get_running_loop().call_soon(_wake, watchers)

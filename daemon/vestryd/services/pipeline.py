@@ -7,9 +7,10 @@ stand: the request id, the caller, the deadline, the figures, the log line, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
@@ -22,13 +23,13 @@ from vestryd.domain.errors import InvalidField, VestryError
 from vestryd.services.call import Call
 from vestryd.services.figures import Figures
 from vestryd.services.methods import Method
-from vestryd.services.status import DeadlineExceeded, Failure, InternalError, failure
+from vestryd.services.status import TABLE, DeadlineExceeded, Failure, InternalError, failure
 
 REQUEST_ID = "x-request-id"  # metadata, both ways
 MAX_REQUEST_ID_CHARACTERS = 128
 
 # A handler is plain for a read that is answered from memory (it may return an awaitable when it has to wait after all),
-# async for what may wait, and an async iterator of messages, or of their bytes, for a stream.
+# async for what may wait, and an async generator of messages, or of their bytes, for a stream.
 Handler = Callable[[Any, Call], Any]
 Metadata = Mapping[str, str | bytes]
 
@@ -129,12 +130,11 @@ class Pipeline:
         """Answer a stream: yield its messages' bytes. Raises CallFailed when it ends otherwise than by being done."""
         code = "CANCELLED"  # unless we learn better: the caller goes away
         try:
-            answers: AsyncIterator[bytes | Message] = route.handler(_parse(route.method, data), call)
-            async for answer in answers:
-                yield answer if isinstance(answer, bytes) else answer.SerializeToString()
+            answers: AsyncGenerator[bytes | Message, None] = route.handler(_parse(route.method, data), call)
+            async with contextlib.aclosing(answers):  # what it holds is let go of now, not when it is collected
+                async for answer in answers:
+                    yield answer if isinstance(answer, bytes) else answer.SerializeToString()
             code = "OK"
-        except (GeneratorExit, asyncio.CancelledError):
-            raise
         except Exception as error:
             code = ""
             raise CallFailed(_fail(route, call, error)) from error
@@ -152,15 +152,15 @@ def _parse(method: Method, data: bytes) -> Message:
 
 
 def _request_id(metadata: Metadata) -> str:
-    """Return the caller's own id if it can stand in a log line, else a new one."""
+    """Return the caller's own id if it can stand in a log line and in metadata, else a new one."""
     theirs = metadata.get(REQUEST_ID, "")
-    if isinstance(theirs, str) and theirs.isprintable() and 0 < len(theirs) <= MAX_REQUEST_ID_CHARACTERS:
-        return theirs
-    return os.urandom(8).hex()
+    if not isinstance(theirs, str) or not theirs.isascii() or not theirs.isprintable():
+        return os.urandom(8).hex()
+    return theirs if 0 < len(theirs) <= MAX_REQUEST_ID_CHARACTERS else os.urandom(8).hex()
 
 
 def _fail(route: Route, call: Call, error: Exception) -> Failure:
-    if not isinstance(error, VestryError):
+    if not isinstance(error, VestryError) or type(error) not in TABLE:
         log.error("request.crashed", request_id=call.request_id, method=route.method.path, exc_info=error)
         error = InternalError(call.request_id)
     why = failure(error)

@@ -15,9 +15,12 @@ from vestry.v1.errors_pb2 import ErrorReason
 from vestryd.domain import errors
 
 DOMAIN = "vestry"
-MAX_MESSAGE_CHARACTERS = 2000
+# Trailing metadata above 8 KiB is refused by many peers. The message goes into it twice: once with three bytes for each
+# byte that isn't printable ASCII, and for '%'; and once in the details, which take a third more in base64.
+MAX_MESSAGE_BYTES = 1500
+MAX_DETAIL_BYTES = 4500
 MAX_FIELD_VIOLATIONS = 100
-MAX_DETAIL_BYTES = 6000  # trailing metadata is refused by many peers above 8 KiB
+MAX_FACT_CHARACTERS = 256
 
 Facts = Mapping[str, str]
 
@@ -47,7 +50,7 @@ class DeadlineExceeded(errors.VestryError):
 
 @dataclass(eq=False)
 class InternalError(errors.VestryError):
-    """A defect of ours. The message keeps what happened for the log, and gives the caller the way to it."""
+    """A defect of ours. The message tells nothing of it but where to read on."""
 
     request_id: str
 
@@ -58,7 +61,6 @@ class InternalError(errors.VestryError):
 # error -> (gRPC code, reason)
 TABLE: Mapping[type[errors.VestryError], tuple[int, ErrorReason.ValueType]] = {
     errors.InvalidField: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_INVALID_FIELD),
-    errors.SourceInvalid: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_DOCUMENT_INVALID),
     errors.DocumentInvalid: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_DOCUMENT_INVALID),
     errors.InvalidPageToken: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_PAGE_TOKEN_INVALID),
     errors.InvalidResumeToken: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_RESUME_TOKEN_INVALID),
@@ -70,7 +72,6 @@ TABLE: Mapping[type[errors.VestryError], tuple[int, ErrorReason.ValueType]] = {
     errors.VersionMismatch: (Code.ABORTED, ErrorReason.ERROR_REASON_VERSION_MISMATCH),
     errors.RequestIdReused: (Code.ALREADY_EXISTS, ErrorReason.ERROR_REASON_REQUEST_ID_REUSED),
     errors.LimitExceeded: (Code.RESOURCE_EXHAUSTED, ErrorReason.ERROR_REASON_LIMIT_EXCEEDED),
-    errors.Conflict: (Code.ABORTED, ErrorReason.ERROR_REASON_VERSION_MISMATCH),
     errors.StoreUnavailable: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_STORE_UNAVAILABLE),
     errors.BackupUnsupported: (Code.UNIMPLEMENTED, ErrorReason.ERROR_REASON_BACKUP_UNSUPPORTED),
     errors.ShuttingDown: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_SHUTTING_DOWN),
@@ -83,13 +84,24 @@ def failure(error: errors.VestryError) -> Failure:
     """Return how an error goes over the wire: one ErrorInfo, and a BadRequest where fields or values are to blame."""
     code, number = TABLE[type(error)]
     reason = ErrorReason.Name(number).removeprefix("ERROR_REASON_")
-    message = str(error)[:MAX_MESSAGE_CHARACTERS]
+    message = _fitting(str(error))
     status = Status(code=code, message=message)
     status.details.add().Pack(ErrorInfo(reason=reason, domain=DOMAIN, metadata=_metadata(error)))
     blame = _bad_request(error)
     if blame is not None:
         status.details.add().Pack(_cut(blame, MAX_DETAIL_BYTES - status.ByteSize()))
     return Failure(code, reason, message, status.SerializeToString())
+
+
+def _fitting(message: str) -> str:
+    """Cut a message so that it takes no more than MAX_MESSAGE_BYTES where gRPC percent-encodes it."""
+    size = 0
+    for length, character in enumerate(message):
+        is_plain = character.isascii() and character.isprintable() and character != "%"
+        size += 1 if is_plain else 3 * len(character.encode())
+        if size > MAX_MESSAGE_BYTES:
+            return message[:length]
+    return message
 
 
 def _metadata(error: errors.VestryError) -> Facts:
@@ -102,14 +114,14 @@ def _metadata(error: errors.VestryError) -> Facts:
         elif field.name == "field_name":
             facts["field"] = value
         elif field.name not in {"problem", "path"}:
-            facts[field.name] = str(value)[:256]
+            facts[field.name] = str(value)[:MAX_FACT_CHARACTERS]
     return facts
 
 
 def _bad_request(error: errors.VestryError) -> BadRequest | None:
     if isinstance(error, errors.InvalidField):
         return BadRequest(field_violations=[_blame(error.field_name, error.problem, "")])
-    if isinstance(error, (errors.DocumentInvalid, errors.SourceInvalid)):
+    if isinstance(error, errors.DocumentInvalid):
         return BadRequest(
             field_violations=[
                 _blame(one.pointer, one.message, one.rule) for one in error.violations[:MAX_FIELD_VIOLATIONS]

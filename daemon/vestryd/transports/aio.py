@@ -6,6 +6,7 @@ that was encoded once is sent as it is to everybody.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from grpc import aio
@@ -31,7 +33,9 @@ RpcContext = aio.ServicerContext[Any, Any]
 
 STATUS_DETAILS = "grpc-status-details-bin"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
+MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path, less its terminating null
 REPLY_BYTES = 8 * 1024 * 1024  # a version with its layers and its effective document is at most 2 MiB of JSON
+CUT_OFF_SECONDS = 0.25  # for the calls that are cut off to end here
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a silent share of somebody else's calls
@@ -62,6 +66,7 @@ class AioServer:
         self._pipeline = pipeline
         self._unix = unix
         self._tcp = tcp
+        self._has_socket = False
         self._server = aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)))
         self._server.add_generic_rpc_handlers((_Handlers(pipeline),))
         services = sorted({route.method.service for route in pipeline.routes.values()})
@@ -72,6 +77,7 @@ class AioServer:
         if self._unix:
             _check_unix_socket(self._unix.path)
             self._bind(f"unix:{self._unix.path}")
+            self._has_socket = True
             self.listeners.append(f"unix:{self._unix.path}")
         if self._tcp:
             port = self._bind(self._tcp)
@@ -88,8 +94,11 @@ class AioServer:
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let those under way end for so long, then cut them off."""
         await self._standard.stopping()
-        await self._server.stop(grace_seconds)
-        if self._unix:
+        # gRPC cuts the calls off, and then waits until a peer that doesn't read has taken what was sent to it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds + CUT_OFF_SECONDS):
+                await self._server.stop(grace_seconds)
+        if self._unix and self._has_socket:  # what was there before us is not ours
             self._unix.path.unlink(missing_ok=True)
 
     def _bind(self, address: str) -> int:
@@ -153,8 +162,11 @@ def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
 
 
 def _caller(peer: str) -> str:
-    """Return what is known of the caller: over which socket it came. Who it is, only access control can tell."""
-    return "unix" if peer.startswith("unix") else peer.rpartition(":")[0]
+    """Return what is known of the caller: over which socket it came. Who it is, only access control can tell.
+
+    grpcio percent-encodes the brackets of an IPv6 address.
+    """
+    return "unix" if peer.startswith("unix") else unquote(peer).rpartition(":")[0]
 
 
 def _send_trailing(context: RpcContext, call: Call, failure: Failure | None) -> None:
@@ -190,10 +202,7 @@ def _guard(unix: UnixSocket) -> None:
 def _why_not(address: str) -> str:
     """Find out why grpcio could not bind an address, by trying it."""
     if address.startswith("unix:"):
-        directory = Path(address.removeprefix("unix:")).parent
-        if not directory.is_dir():
-            return f"the directory {directory} doesn't exist"
-        return "" if os.access(directory, os.W_OK) else f"the directory {directory} can't be written to"
+        return _why_no_socket(Path(address.removeprefix("unix:")))
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -201,4 +210,14 @@ def _why_not(address: str) -> str:
             probe.bind((host, int(port)))
         except OSError as error:
             return error.strerror or str(error)
+    return "grpcio could not bind it"
+
+
+def _why_no_socket(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the directory {path.parent} doesn't exist"
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        return f"the path is longer than {MAX_SOCKET_PATH_BYTES} bytes"
+    if not os.access(path.parent, os.W_OK):
+        return f"the directory {path.parent} can't be written to"
     return "grpcio could not bind it"
