@@ -16,7 +16,9 @@ def generate(target: Path) -> None:
     protos = sorted((ROOT / "proto").rglob("*.proto"))
     services = [proto for proto in protos if "\nservice " in proto.read_text(encoding="utf-8")]
     well_known = files("grpc_tools") / "_proto"
-    common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}"]
+    beside_python = Path(sys.executable).parent  # also where no virtual environment is active
+    plugins = [f"--plugin={name}={beside_python / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
+    common = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", *plugins]
     calls = (
         [*common, f"--python_out={target}", f"--mypy_out=quiet:{target}", *map(str, protos)],
         [*common, f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}", *map(str, services)],
