@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import closing
 from typing import NamedTuple
 
 TIMEOUT_SECONDS = 20.0
@@ -19,6 +20,7 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6
 END_STREAM = ACK = 1
 END_HEADERS = 4
 INITIAL_WINDOW_SIZE = 4
+NO_ERROR = bytes(4)  # the reason of a reset that a server may send behind a complete answer (section 8.1)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 POST_OVER_HTTP = b"\x83\x86"  # HPACK's static table has these two whole (RFC 7541, appendix A)
@@ -103,8 +105,14 @@ class Connection:
             self.socket.sendall(_frame(SETTINGS, ACK, 0, b""))
         elif kind == PING and not flags & ACK:
             self.socket.sendall(_frame(PING, ACK, 0, payload))
-        elif kind in {RST_STREAM, GOAWAY}:
+        elif kind == GOAWAY or (kind == RST_STREAM and payload != NO_ERROR):
             raise ServerRefused(f"the server reset a call or the connection: {payload!r}")
+
+
+def ask(port: int, path: str, message: bytes) -> bytes:
+    """Make one call on a connection of its own, and return the message that answers it. Raises ServerRefused."""
+    with closing(Connection(port, path)) as connection:
+        return connection.ask(message)
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -113,8 +121,13 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _first_headers(path: str, authority: str) -> bytes:
     """Return the headers of a connection's first call: literals that enter HPACK's dynamic table, oldest first."""
-    told = _text(path), _text(authority), _text("application/grpc"), _text("te") + _text("trailers")
-    return POST_OVER_HTTP + b"".join(name + value for name, value in zip(b"\x44\x41\x5f\x40", told, strict=True))
+    fields = [
+        b"\x44" + _text(path),
+        b"\x41" + _text(authority),
+        b"\x5f" + _text("application/grpc"),
+        b"\x40" + _text("te") + _text("trailers"),
+    ]
+    return POST_OVER_HTTP + b"".join(fields)
 
 
 def _text(text: str) -> bytes:

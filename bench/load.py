@@ -1,0 +1,129 @@
+"""A closed loop: so many calls are kept in flight, each answer begins the next call."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import count
+
+from bench.calls import Call
+from bench.effort import Effort
+from bench.http2 import DATA, TIMEOUT_SECONDS, Connection, ServerRefused
+from bench.processes import Server
+
+WARM_UP_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one run came to. `cpu_seconds` is the server's."""
+
+    calls: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Calls per second."""
+        return self.calls / self.seconds
+
+    @property
+    def cpu_microseconds(self) -> float:
+        """The server's processor time per call."""
+        return self.cpu_seconds / self.calls * 1e6
+
+    @property
+    def microseconds(self) -> float:
+        """The time from one answer to the next: with one call in flight, how long a call takes."""
+        return self.seconds / self.calls * 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A server, and what is asked of it: each call by a caller with a connection of its own, that keeps some in flight.
+
+    With `expected`, every answer must have these bytes in it.
+    """
+
+    server: Server
+    calls: Sequence[Call]
+    in_flight: int = 1
+    expected: bytes = b""
+
+
+class Load:
+    """The callers of a contender, connected and warm until `close`."""
+
+    def __init__(self, contender: Contender) -> None:
+        self._contender = contender
+        self._numbers = count(1)
+        self._messages = 0  # received in calls that have not ended yet
+        self._selector = selectors.DefaultSelector()
+        self._callers = [(Connection(contender.server.port, call.path), call) for call in contender.calls]
+        for caller in self._callers:
+            self._selector.register(caller[0].socket, selectors.EVENT_READ, caller)
+        self.run(WARM_UP_SECONDS)
+
+    def run(self, seconds: float) -> Sample:
+        """Call for so long, and wait for the last answers. Raises ServerRefused, TimeoutError."""
+        server, in_flight = self._contender.server, self._contender.in_flight
+        cpu_before, start = server.cpu_seconds(), time.monotonic()
+        for connection, call in self._callers:
+            self._begin(connection, call, in_flight)
+        open_calls, answered = len(self._callers) * in_flight, 0
+        while open_calls:
+            ready = self._selector.select(TIMEOUT_SECONDS)
+            if not ready:
+                raise TimeoutError(f"{open_calls} calls got no answer")
+            is_over = time.monotonic() - start >= seconds
+            for key, _ in ready:
+                connection, call = key.data
+                done = self._answers(connection)
+                answered += done
+                if is_over:
+                    open_calls -= done
+                else:
+                    self._begin(connection, call, done)
+        return Sample(answered, time.monotonic() - start, server.cpu_seconds() - cpu_before)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._selector.close()
+        for connection, _ in self._callers:
+            connection.close()
+
+    def _begin(self, connection: Connection, call: Call, calls: int) -> None:
+        connection.begin(*[call.message(next(self._numbers)) for _ in range(calls)])
+
+    def _answers(self, connection: Connection) -> int:
+        """Return how many calls were answered to the end by what has arrived."""
+        ended = 0
+        for frame in connection.receive():
+            if frame.kind == DATA:
+                self._messages += 1
+                if self._contender.expected not in frame.payload:
+                    raise ServerRefused(f"an answer lacks what was asked for: {frame.payload!r}")
+            ended += frame.is_last
+        self._messages -= ended
+        if self._messages < 0:  # a call that fails ends without a message
+            raise ServerRefused("a call failed")
+        return ended
+
+
+def contest(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, list[Sample]]:
+    """Let the contenders take turns, so that what else the machine does meets all of them: name -> its samples."""
+    samples: dict[str, list[Sample]] = {name: [] for name in contenders}
+    with ExitStack() as stack:
+        loads = {name: stack.enter_context(closing(Load(contender))) for name, contender in contenders.items()}
+        for _ in range(effort.rounds):
+            for name, load in loads.items():
+                samples[name].append(load.run(effort.round_seconds))
+    return samples
+
+
+def figures(samples: Sequence[Sample] | None, figure: Callable[[Sample], float]) -> list[float] | None:
+    """Return one figure of each sample; None without samples, as there are of a server that is not installed."""
+    return [figure(sample) for sample in samples] if samples else None
