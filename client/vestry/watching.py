@@ -103,6 +103,9 @@ class Watch:
         """Open one stream and take what it brings. Returns when a restart is asked for, raises when the stream ends."""
         if not namespaces <= self._token_speaks_for:
             self._token = ""
+        if not self._token:  # the state that comes tells of rejections, and not of their absence
+            for namespace in namespaces:
+                self._lives[namespace].rejection = None
         loop = asyncio.get_running_loop()
         call = self._remote.stub.WatchConfig(
             config_pb2.WatchConfigRequest(namespaces=sorted(namespaces), resume_token=self._token)

@@ -13,6 +13,7 @@ from click.shell_completion import shell_complete
 from vestry import __version__
 from vestry.errors import VestryError
 from vestryctl.app import App
+from vestryctl.commands.audit import audit
 from vestryctl.commands.backup import backup
 from vestryctl.commands.completion import COMPLETION_VARIABLE, completion
 from vestryctl.commands.config import config
@@ -76,7 +77,7 @@ def cli(context: click.Context) -> None:
     context.call_on_close(context.ensure_object(App).close)
 
 
-for _command in (config, backup, status, version, completion):
+for _command in (config, audit, backup, status, version, completion):
     cli.add_command(_command)
 
 

@@ -8,7 +8,7 @@ import grpc
 
 from vestry.channel import connect, resolve_target
 from vestry.errors import from_rpc_error
-from vestry.v1 import admin_pb2_grpc, config_pb2_grpc
+from vestry.v1 import admin_pb2_grpc, audit_pb2_grpc, config_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,7 @@ class Daemon:
         self._channel = connect(self.address)
         self.config = config_pb2_grpc.ConfigServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self._channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """Make one call. Raises the errors of vestry.errors."""

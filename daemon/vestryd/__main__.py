@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is loaded, below; our errors say what it would
+
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import uvloop
+
 from vestry._version import __version__
 from vestryd import assembly
-from vestryd.domain.errors import AddressUnusable, SettingsInvalid, StoreUnusable
+from vestryd.domain.errors import AddressUnusable, AuditUnusable, RecordDamaged, SettingsInvalid, StoreUnusable
 from vestryd.host.logs import configure
 from vestryd.host.sdnotify import Notifier
 from vestryd.settings import Settings, load
@@ -34,7 +39,7 @@ exit codes:
   0   stopped when asked to, or nothing was found to be wrong
   1   failed: the log says why
   2   the command line is wrong
-  69  the store or an address can't be used: it is taken, unreadable or damaged
+  69  the store, the audit log or an address can't be used: it is taken, unreadable or damaged
   78  the settings or the configuration tree are wrong
   143 a second SIGTERM came before the first had been dealt with (130: SIGINT)
 """
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(settings)
     except SettingsInvalid as error:
         return _complain(error.problems, CONFIG)
-    except (StoreUnusable, AddressUnusable) as error:
+    except (StoreUnusable, AuditUnusable, RecordDamaged, AddressUnusable) as error:
         return _complain([str(error)], UNUSABLE)
 
 
@@ -84,7 +89,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
 def _serve(settings: Settings) -> int:
     configure(level=settings.log.level, format=settings.log.format)
     _make_state_directory(settings)
-    asyncio.run(assembly.serve(settings, Notifier(os.environ)))
+    uvloop.run(assembly.serve(settings, Notifier(os.environ)))  # a fifth less per call than asyncio's own (make bench)
     return OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +12,8 @@ from pathlib import Path
 import structlog
 
 from vestry._version import __version__
+from vestryd.domain.audit import AuditLog
+from vestryd.domain.auditor import Auditor
 from vestryd.domain.config import CONFIG, KIND, Configs
 from vestryd.domain.documents import Document, Documents
 from vestryd.domain.errors import StoreUnavailable, Violation
@@ -23,20 +26,26 @@ from vestryd.host.files import ConfigTree
 from vestryd.host.inotify import TreeWatcher, Trigger
 from vestryd.host.sdnotify import Notifier
 from vestryd.host.signals import Signals
-from vestryd.services.admin import AdminService, Daemon, Problem
+from vestryd.services.admin import SCRATCH_PREFIX, AdminService, Daemon, Problem
+from vestryd.services.audit import AuditService
 from vestryd.services.config import ConfigService
 from vestryd.services.config_feed import ConfigPublisher, ConfigSource
 from vestryd.services.feed import Feed
 from vestryd.services.methods import table
 from vestryd.services.pipeline import Pipeline, Route, bind
 from vestryd.settings import Settings
+from vestryd.stores.audit_files import FileAuditLog
+from vestryd.stores.audit_ledger import Limits as AuditLimits
+from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
 from vestryd.stores.sqlite import SqliteStore
 from vestryd.transports.aio import AioServer, UnixSocket
 
 SWEEP_SECONDS = 60.0
 PINGS_PER_WATCHDOG = 3  # so that two late ones are forgiven
+LAST_RECORDS_SECONDS = 2.0  # for what is not in the audit log yet when the daemon stops
 MIB = 1024 * 1024
+DAY_SECONDS = 86_400
 
 log = structlog.get_logger("vestryd")
 
@@ -60,7 +69,7 @@ class Core:
 class Wire:
     """What callers reach, over a core that has loaded: the services, their feed, and the transport."""
 
-    def __init__(self, settings: Settings, store: Store, core: Core) -> None:
+    def __init__(self, settings: Settings, store: Store, core: Core, auditor: Auditor) -> None:
         self.routes: dict[str, Route] = {}
         source = ConfigSource(core.configs)
         self.feed = Feed(
@@ -76,13 +85,15 @@ class Wire:
             Daemon(__version__, settings.environment, core.clock.now(), settings.state_directory),
             store=store,
             configs=core.configs,
+            audit=auditor.log,
             watchers=lambda: self.feed.watchers,
             listeners=lambda: self.server.listeners,
-            problems=lambda: problems(core),
+            problems=lambda: (*problems(core, auditor), *chores(auditor)),
             routes=lambda: self.routes,
         )
         config = ConfigService(core.configs, self.feed, store=store, environment=settings.environment)
-        self.routes = bind(table(), [self.admin, config])
+        self.audit = AuditService(auditor.log, heartbeat_seconds=settings.watch.heartbeat_seconds)
+        self.routes = bind(table(), [self.admin, self.audit, config])
         self.server = AioServer(
             Pipeline(self.routes, default_deadline_seconds=settings.limits.deadline_seconds),
             unix=_unix_socket(settings),
@@ -94,11 +105,18 @@ class Wire:
 class Life:
     """The life of a daemon: start, serve, stop."""
 
-    def __init__(self, settings: Settings, store: Store, notifier: Notifier) -> None:
+    def __init__(self, settings: Settings, store: Store, audit: AuditLog, notifier: Notifier) -> None:
         self._settings = settings
         self._notifier = notifier
         self._store = store
         self._core = Core(settings, store)
+        self._auditor = Auditor(
+            audit,
+            store=store,
+            documents=self._core.documents,
+            clock=self._core.clock,
+            facts={"version": __version__, "environment": settings.environment},
+        )
         self._wire: Wire | None = None
 
     async def run(self, signals: Signals) -> None:
@@ -106,7 +124,8 @@ class Life:
         await self._core.documents.load()
         async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
             owned(self._core.documents.follow())
-            wire = self._wire = Wire(self._settings, self._store, self._core)
+            owned(self._auditor.run())
+            wire = self._wire = Wire(self._settings, self._store, self._core, self._auditor)
             self._tell_of_changes(wire)
             watcher = TreeWatcher(
                 self._settings.config.directory,
@@ -127,7 +146,7 @@ class Life:
 
     async def _start(self, wire: Wire) -> None:
         await wire.server.start()
-        await wire.server.ready()
+        wire.server.ready()
         log.info(
             "vestryd.ready",
             version=__version__,
@@ -142,7 +161,9 @@ class Life:
         log.info("vestryd.stopping")
         self._notifier.stopping()
         wire.feed.close()
+        wire.audit.close()
         await wire.server.stop(self._settings.limits.drain_seconds)
+        await self._auditor.finish(LAST_RECORDS_SECONDS)
 
     def _tell_of_changes(self, wire: Wire) -> None:
         def applied(revision: int, documents: Sequence[Document]) -> None:
@@ -152,6 +173,7 @@ class Life:
 
         def rejected(name: str, rejection: Rejection) -> None:
             wire.publisher.rejected(name, rejection)
+            self._auditor.rejected(KIND, name, rejection)
             _log_rejected(name, self._core.configs.find(name), rejection)
             self._notifier.status(self._status())
 
@@ -178,10 +200,13 @@ class Life:
                 self._notifier.ready(self._status())
 
     async def _reload(self, *, force: bool) -> None:
+        before = self._core.ingestion.source_problems
         try:
             await self._core.ingestion.reload(force=force)
         except StoreUnavailable as error:
             log.warning("config.reload_failed", error=str(error), remedy="it is tried again at the next change or poll")
+        for path, problem in set(self._core.ingestion.source_problems) - set(before):
+            log.warning("config.misplaced", path=path, problem=problem)
 
     async def _sweep(self) -> None:
         while True:
@@ -200,16 +225,22 @@ class Life:
     def _status(self) -> str:
         namespaces = len(self._core.configs.all())
         text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
-        found = list(problems(self._core))
+        found = list(problems(self._core, self._auditor))
         return f"{text}; {found[0].component}: {found[0].message}" if found else text
 
 
 async def serve(settings: Settings, notifier: Notifier) -> None:
-    """Be the daemon until a signal asks to stop. Raises StoreUnusable, AddressUnusable."""
+    """Be the daemon until a signal asks to stop. Raises StoreUnusable, AuditUnusable, AddressUnusable."""
     signals = Signals()
     store = await open_store(settings)
+    for left_behind in settings.state_directory.glob(f"{SCRATCH_PREFIX}*"):  # by a daemon that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
     try:
-        await Life(settings, store, notifier).run(signals)
+        audit = await open_audit_log(settings, store)
+        try:
+            await Life(settings, store, audit, notifier).run(signals)
+        finally:
+            await audit.close()
     finally:
         await store.close()
     log.info("vestryd.stopped")
@@ -238,7 +269,19 @@ async def open_store(settings: Settings) -> Store:
     return await SqliteStore.open(settings.store_path, history_revisions=settings.store.history_revisions)
 
 
-def problems(core: Core) -> Iterator[Problem]:
+async def open_audit_log(settings: Settings, store: Store) -> AuditLog:
+    """Open the store's audit log, which is kept where the store is: on disk, or in memory. Raises AuditUnusable."""
+    if settings.store.kind == "memory":
+        return MemoryAuditLog(store.store_id, clock=SystemClock())
+    limits = AuditLimits(
+        segment_bytes=settings.audit.segment_mebibytes * MIB,
+        segment_seconds=settings.audit.segment_days * DAY_SECONDS,
+        checkpoint_seconds=settings.audit.checkpoint_seconds,
+    )
+    return await FileAuditLog.open(settings.audit_directory, store.store_id, clock=SystemClock(), limits=limits)
+
+
+def problems(core: Core, auditor: Auditor) -> Iterator[Problem]:
     """Yield what an administrator should look at."""
     for name, rejection in core.ingestion.rejections().items():
         first, more = rejection.violations[0], len(rejection.violations) - 1
@@ -246,6 +289,14 @@ def problems(core: Core) -> Iterator[Problem]:
         yield Problem(f"config/{name}", message, rejection.time)
     for path, problem in core.ingestion.source_problems:
         yield Problem("config", f"{path}: {problem}", core.ingestion.problems_since)
+    for problem in auditor.problems():
+        yield Problem("audit", problem, auditor.troubled_since or core.clock.now())
+
+
+def chores(auditor: Auditor) -> Iterator[Problem]:
+    """Yield what an administrator has yet to do, and systemd need not show all the time."""
+    for chore in auditor.chores():
+        yield Problem("audit", chore, auditor.start_time)
 
 
 def _unix_socket(settings: Settings) -> UnixSocket | None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 DEFAULT = {"server": {"host": "0.0.0.0", "port": 8080}, "providers": [{"name": "a"}, {"name": "b"}], "big": 2**64 + 1}

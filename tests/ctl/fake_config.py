@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from ctl.fake_documents import (
     FILES,
     LAYERS,
@@ -25,8 +27,6 @@ from ctl.fake_documents import (
     violations,
 )
 from ctl.fake_errors import abort, abort_field, abort_invalid
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from vestry.v1 import common_pb2, config_pb2, config_pb2_grpc
 
 Context = grpc.ServicerContext

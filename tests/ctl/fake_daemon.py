@@ -9,14 +9,15 @@ from concurrent import futures
 from dataclasses import dataclass, field
 
 import grpc
-from ctl.fake_config import REVISION, Context, FakeConfig
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from vestry.v1 import admin_pb2, admin_pb2_grpc, config_pb2_grpc
+from ctl.fake_audit import FakeAudit
+from ctl.fake_config import REVISION, Context, FakeConfig
+from vestry.v1 import admin_pb2, admin_pb2_grpc, audit_pb2_grpc, config_pb2_grpc
 
 
 @dataclass(kw_only=True)
-class FakeDaemon(FakeConfig, admin_pb2_grpc.AdminServiceServicer):
+class FakeDaemon(FakeConfig, FakeAudit, admin_pb2_grpc.AdminServiceServicer):
     """Serves at `address` between `start` and `stop`; what it keeps outlives both, as a store does."""
 
     address: str
@@ -35,6 +36,7 @@ class FakeDaemon(FakeConfig, admin_pb2_grpc.AdminServiceServicer):
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         config_pb2_grpc.add_ConfigServiceServicer_to_server(self, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self, self._server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(self.address)
         self._server.start()
 

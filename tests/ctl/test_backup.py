@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
 

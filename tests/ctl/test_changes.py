@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 

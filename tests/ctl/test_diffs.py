@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from ctl.fake_documents import merge, patch_between
-from ctl.test_documents import values
 from hypothesis import given
 
+from ctl.fake_documents import merge, patch_between
+from ctl.test_documents import values
 from vestryctl.diffs import Mark, by_pointer, pretty, same, unified
 from vestryctl.merge_patches import setting
 from vestryctl.patches import PatchFailed, apply_patch

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 

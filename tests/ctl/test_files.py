@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 BAD = common_pb2.Violation(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from client.waiting import eventually_here
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl, run
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from vestry.v1 import admin_pb2
 from vestryctl.cli import cli
 
@@ -36,11 +36,11 @@ def test_every_command_explains_itself(ctl: Ctl, path: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     assert result.stdout == ctl(*path, "--help").stdout
     assert "..." not in result.stdout.replace("]...", "")
-    if path not in {("config",), ("backup",)}:
+    if path not in {("config",), ("audit",), ("backup",)}:
         assert "\nExamples:\n" in result.stdout
 
 
-@pytest.mark.parametrize("group", [(), ("config",), ("backup",)])
+@pytest.mark.parametrize("group", [(), ("config",), ("audit",), ("backup",)])
 def test_a_group_alone_shows_its_help_and_fails(group: tuple[str, ...]) -> None:
     """Nothing was done, so the exit code is 2 and standard output empty."""
     result = run(*group)

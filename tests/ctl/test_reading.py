@@ -4,10 +4,10 @@ import json
 
 import pytest
 import yaml
+
 from ctl.conftest import DEFAULT
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 EFFECTIVE = DEFAULT | {"server": {"host": "0.0.0.0", "port": 80}}

@@ -10,7 +10,6 @@ from typing import Any
 from client.waiting import eventually_here
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
-
 from vestry.v1 import common_pb2
 
 BAD = common_pb2.Violation(pointer="/server/port", rule="maximum", message="too much", file="default.json", line=3)

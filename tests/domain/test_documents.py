@@ -13,7 +13,9 @@ from vestryd.domain.errors import (
     DocumentInvalid,
     DocumentNotFound,
     LimitExceeded,
+    RecordDamaged,
     RequestIdReused,
+    ShuttingDown,
     VersionMismatch,
     VersionNotFound,
 )
@@ -37,7 +39,7 @@ def sources(**files: Any) -> FakeSources:
 
 
 async def test_layers_are_folded_in_their_order() -> None:
-    """default < environment < override < runtime."""
+    """Default < environment < override < runtime."""
     layers = {"default": {"a": 1, "b": 1, "c": 1, "d": 1}, "environment": {"b": 2, "c": 2, "d": 2}}
     async with running(sources=sources(**layers, override={"c": 3, "d": 3})) as engine:
         await engine.ingestion.reload()
@@ -119,9 +121,7 @@ async def test_two_engines_over_one_store_see_the_same() -> None:
     async with running(store, sources(default={})) as one:
         await one.ingestion.reload()
         async with running(store, sources(default={})) as other:
-            writes = [
-                engine.configs.patch("default", {f"k{n}": n}, ME) for n in range(10) for engine in (one, other)
-            ]
+            writes = [engine.configs.patch("default", {f"k{n}": n}, ME) for n in range(10) for engine in (one, other)]
             outcomes = await asyncio.gather(*writes)
             newest = max(outcome.revision for outcome in outcomes)
             await asyncio.gather(one.documents.until(newest), other.documents.until(newest))
@@ -195,7 +195,7 @@ async def test_a_document_over_the_limit_is_refused() -> None:
     async with running(sources=sources(default={"port": 1})) as engine:
         await engine.ingestion.reload()
         with pytest.raises(LimitExceeded):
-            await engine.configs.patch("default", {"text": "x" * 600_000}, ME)
+            await engine.configs.patch("default", {"text": "x" * 1_100_000}, ME)
         assert engine.effective() == {"port": 1}
 
 
@@ -312,7 +312,43 @@ def test_any_history_replays_to_the_same_documents(steps: list[tuple[str, Any]])
                 seen = [engine.configs.get("default") for engine in (writer, follower, late)]
                 assert len({one.encoded for one in seen}) == 1
                 assert len({one.version.number for one in seen}) == 1
-                assert len({tuple(sorted(one.folded.provenance.items())) for one in seen}) == 1
+                assert len({tuple(sorted(one.version.folded.provenance.items())) for one in seen}) == 1
 
     asyncio.run(scenario())
 
+
+async def test_a_damaged_version_is_named() -> None:
+    """A version that doesn't add up to its checksum is never served: SQLite has no checksums of its own."""
+    store = MemoryStore()
+    async with running(store, sources(default={"port": 1})) as engine:
+        await engine.ingestion.reload()
+        await engine.configs.patch("default", {"port": 2}, ME)
+        key = "version/config/default/000000000001"
+        record = (await store.read(key)).entries[0].value
+        await store.commit(Commit(puts={key: record.replace(b'"port":1', b'"port":7')}))
+        with pytest.raises(RecordDamaged) as caught:
+            await engine.configs.version("default", 1)
+        assert (caught.value.name, caught.value.version) == ("default", 1)
+
+
+async def test_documents_of_an_unknown_kind_are_let_be() -> None:
+    """What a newer release left in the store harms nobody."""
+    store = MemoryStore()
+    await store.commit(Commit(puts={"head/robot/marvin": b"{}"}))
+    async with running(store, sources(default={"port": 1})) as engine:
+        await engine.ingestion.reload()
+        await store.commit(Commit(puts={"head/robot/marvin": b'{"version":42}'}))
+        await engine.configs.patch("default", {"port": 2}, ME)
+        assert engine.effective() == {"port": 2}
+
+
+async def test_who_waits_for_a_revision_hears_of_the_end() -> None:
+    """A write that is under way when the daemon stops is told so, and does not hang."""
+    async with running(sources=sources(default={"port": 1})) as engine:
+        waiting = asyncio.ensure_future(engine.documents.until(99))
+        await asyncio.sleep(0)
+        await engine.store.close()
+        with pytest.raises(ShuttingDown):
+            await waiting
+        with pytest.raises(ShuttingDown):
+            await engine.documents.until(99)

@@ -175,7 +175,7 @@ class TestRejections:
         files = sources(default={"a": 1})
         async with running(sources=files) as engine:
             await engine.ingestion.reload()
-            files.write("default", default={"text": "x" * 600_000})
+            files.write("default", default={"text": "x" * 600_000}, override={"more": "x" * 600_000})
             (reloaded,) = await engine.ingestion.reload()
             assert reloaded.rejection is not None
             assert [one.rule for one in reloaded.rejection.violations] == ["size"]

@@ -16,7 +16,7 @@ from vestry.v1 import admin_pb2, admin_pb2_grpc, config_pb2, config_pb2_grpc
 
 pytestmark = pytest.mark.e2e
 
-OURS = {"vestry.v1.AdminService", "vestry.v1.ConfigService"}
+OURS = {"vestry.v1.AdminService", "vestry.v1.AuditService", "vestry.v1.ConfigService"}
 STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

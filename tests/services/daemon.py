@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from engine import Engine, FakeSources, running
 from google.protobuf.message import Message
 
+from engine import Engine, FakeSources, running
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.store import Store
 from vestryd.services.admin import AdminService, Daemon, Problem
+from vestryd.services.audit import AuditService
 from vestryd.services.call import Call
 from vestryd.services.config import ConfigService
 from vestryd.services.config_feed import ConfigPublisher, ConfigSource
@@ -23,6 +24,7 @@ from vestryd.services.feed import Feed
 from vestryd.services.methods import table
 from vestryd.services.pipeline import CallFailed, Pipeline, Route, bind
 from vestryd.services.status import Failure
+from vestryd.stores.audit_memory import MemoryAuditLog
 
 
 class Refused(Exception):
@@ -42,6 +44,8 @@ class Services:
     feed: Feed
     routes: Mapping[str, Route]
     problems: list[Problem]
+    audit: MemoryAuditLog
+    auditing: AuditService
 
     async def ask(self, method: str, request: Message) -> Any:
         """Call a method of ConfigService, or of AdminService when it has no such; raise Refused when it fails."""
@@ -81,6 +85,7 @@ async def serving(
     *,
     scratch: Path = Path("/nonexistent"),
     listeners: Sequence[str] = (),
+    heartbeat_seconds: float = 3600,
 ) -> AsyncIterator[Services]:
     """Serve what the files say, as the daemon's assembly puts it together."""
     async with AsyncExitStack() as stack:
@@ -91,7 +96,7 @@ async def serving(
             source,
             incarnation=engine.store.incarnation,
             revision=engine.documents.revision,
-            heartbeat_seconds=3600,
+            heartbeat_seconds=heartbeat_seconds,
             window_events=1000,
             window_bytes=1_000_000,
         )
@@ -101,18 +106,21 @@ async def serving(
         engine.ingestion.on_reloaded = publisher.reloaded
         problems: list[Problem] = []
         routes: dict[str, Route] = {}
+        audit = MemoryAuditLog(engine.store.store_id, clock=engine.clock)
         admin = AdminService(
             Daemon("1.2.3", "production", engine.clock.now(), scratch),
             store=engine.store,
             configs=engine.configs,
+            audit=audit,
             watchers=lambda: feed.watchers,
             listeners=_answer(listeners),
             problems=_answer(problems),
             routes=lambda: routes,
         )
         config = ConfigService(engine.configs, feed, store=engine.store, environment="production")
-        routes.update(bind(table(), [admin, config]))
-        yield Services(engine, feed, routes, problems)
+        auditing = AuditService(audit, heartbeat_seconds=heartbeat_seconds)
+        routes.update(bind(table(), [admin, auditing, config]))
+        yield Services(engine, feed, routes, problems, audit, auditing)
 
 
 async def reason_of(services: Services, method: str, request: Any) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from services.daemon import Refused, serving, sources
 
+from services.daemon import Refused, serving, sources
 from vestry.v1 import admin_pb2 as pb
 from vestry.v1 import config_pb2
 from vestryd.domain.versions import HEADS

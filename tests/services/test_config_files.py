@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from services.daemon import Services, reason_of, serving, sources
 
+from services.daemon import Services, reason_of, serving, sources
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
 

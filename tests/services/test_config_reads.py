@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from services.daemon import reason_of, serving, sources
 
+from services.daemon import reason_of, serving, sources
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
 

@@ -4,8 +4,8 @@ import base64
 from typing import Any
 
 import pytest
-from services.daemon import Refused, serving, sources
 
+from services.daemon import Refused, serving, sources
 from vestry.v1 import config_pb2 as pb
 from vestryd.stores.memory import MemoryStore
 

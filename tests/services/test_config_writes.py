@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from services.daemon import Refused, reason_of, serving, sources
 
+from services.daemon import Refused, reason_of, serving, sources
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.errors import StoreUnavailable
@@ -57,7 +57,7 @@ class TestUpdateConfig:
             ({"merge_patch": b"{}", "request_id": "two\nlines"}, "INVALID_FIELD"),
             ({"merge_patch": b"{}", "request_id": "é"}, "INVALID_FIELD"),
             ({"merge_patch": b"{}", "namespace": "nowhere"}, "DOCUMENT_NOT_FOUND"),
-            ({"merge_patch": b'{"text": "' + b"x" * 600_000 + b'"}'}, "LIMIT_EXCEEDED"),
+            ({"merge_patch": b'{"text": "' + b"x" * (1024 * 1024 - 100) + b'"}'}, "LIMIT_EXCEEDED"),
         ],
     )
     async def test_bad_updates_are_told_and_change_nothing(self, fields: dict[str, Any], reason: str) -> None:

@@ -6,8 +6,8 @@ import base64
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from services.feeds import INCARNATION, FakeSource, Message, Reader, change, feed_of, reject
 
+from services.feeds import INCARNATION, FakeSource, Message, Reader, change, feed_of, reject
 from vestryd.domain.errors import DocumentNotFound, ForeignResumeToken, InvalidResumeToken, ShuttingDown
 from vestryd.services.feed import WAKE_AT_ONCE, Feed
 

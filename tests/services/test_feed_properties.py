@@ -9,8 +9,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from services.feeds import FakeSource, Message, Reader, change, feed_of, reject
 
+from services.feeds import FakeSource, Message, Reader, change, feed_of, reject
 from vestryd.domain.errors import ShuttingDown
 from vestryd.services.feed import Feed
 

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from vestry.v1 import common_pb2, config_pb2
 from vestryd.services.admin import AdminService
+from vestryd.services.audit import AuditService
 from vestryd.services.config import ConfigService
 from vestryd.services.methods import FILES, Kind, MethodWithoutAccess, table
 
@@ -50,7 +51,7 @@ def test_every_method_of_every_service_is_in_the_table() -> None:
 
 def test_every_method_is_answered() -> None:
     """By a function of its service that is named after it, as Python writes names."""
-    services = {service.service: service for service in (AdminService, ConfigService)}
+    services = {service.service: service for service in (AdminService, AuditService, ConfigService)}
     assert [path for path, one in table().items() if not callable(getattr(services[one.service], one.handler))] == []
 
 
@@ -66,9 +67,14 @@ def test_the_table_tells_what_the_options_say() -> None:
     )
 
 
-def test_only_watches_and_backups_are_streams() -> None:
+def test_only_watches_and_copies_are_streams() -> None:
     """The rest have one answer."""
-    assert {one.name for one in table().values() if one.kind is Kind.STREAM} == {"WatchConfig", "CreateBackup"}
+    assert {one.name for one in table().values() if one.kind is Kind.STREAM} == {
+        "CreateBackup",
+        "ExportAudit",
+        "WatchAudit",
+        "WatchConfig",
+    }
 
 
 def test_what_only_reads_is_not_marked_as_more() -> None:

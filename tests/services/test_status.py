@@ -24,6 +24,7 @@ METADATA = re.compile(r"Metadata: (.*?)\.(?: |$)")
 # What is told in other words before it reaches a caller, or ends the daemon before there are any.
 NEVER_ON_THE_WIRE = {
     errors.AddressUnusable,
+    errors.AuditUnusable,
     errors.Compacted,
     errors.Conflict,
     errors.SettingsInvalid,

@@ -12,6 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from transports.wire import (
     GET,
     MAX_REQUEST_BYTES,
@@ -27,7 +28,6 @@ from transports.wire import (
     unary,
     until_idle,
 )
-
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.errors import AddressUnusable
 from vestryd.transports.aio import STATUS_DETAILS, UnixSocket
@@ -231,8 +231,30 @@ class TestTheLife:
                 for service in ("", "vestry.v1.ConfigService"):
                     answer = await health.Check(health_pb2.HealthCheckRequest(service=service))
                     assert answer.status == expected
-                await server.ready()
+                server.ready()
         await server.stop(0)
+
+    async def test_health_is_listed(self) -> None:
+        """Every service with its status, in one call."""
+        async with serving() as served, served.channel() as channel:
+            health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+            listed = await health.List(health_pb2.HealthListRequest())
+            assert set(listed.statuses) == {"", "vestry.v1.ConfigService"}
+
+    async def test_health_watchers_hear_of_the_end_and_hold_nothing_up(self) -> None:
+        """Each is told NOT_SERVING, and ends; one that doesn't read delays nobody."""
+        async with serving() as served, served.channel() as channel:
+            health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+            watch = health.Watch(health_pb2.HealthCheckRequest())
+            stuck = health.Watch(health_pb2.HealthCheckRequest())
+            unknown = health.Watch(health_pb2.HealthCheckRequest(service="nobody"))
+            assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            async with asyncio.timeout(PATIENCE_SECONDS / 2):
+                await served.server.stop(PATIENCE_SECONDS)
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert await watch.code() is grpc.StatusCode.UNAVAILABLE
+            stuck.cancel()
 
     async def test_stopping_lets_calls_end(self) -> None:
         """Those under way within the grace; new ones are refused."""

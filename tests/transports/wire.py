@@ -98,7 +98,7 @@ async def serving(*, unix: UnixSocket | None = None, tcp: str = "127.0.0.1:0") -
     server, routes = server_of(handlers, unix=unix, tcp=tcp)
     await server.start()
     try:
-        await server.ready()
+        server.ready()
         yield Served(server, handlers, routes)
     finally:
         handlers.go.set()

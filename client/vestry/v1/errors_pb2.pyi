@@ -72,9 +72,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A defect of Vestry; the daemon's log has the details under the request's id. Metadata: `request_id`."""
     ERROR_REASON_BACKUP_UNSUPPORTED: _ErrorReason.ValueType  # 17
     """UNIMPLEMENTED. The daemon can't back its store up. Metadata: `store`."""
+    ERROR_REASON_AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 18
+    """UNAVAILABLE. The audit log can't be written or read now (a full disk, an I/O error). What must be audited is not done
+    until it can be; everything else goes on. Metadata: `cause`.
+    """
+    ERROR_REASON_RECORD_DAMAGED: _ErrorReason.ValueType  # 19
+    """DATA_LOSS. A version in the store doesn't add up to its checksum: restore a backup. Metadata: `kind`, `name`,
+    `version`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Each failed call ends with a google.rpc.Status that has exactly one google.rpc.ErrorInfo. Its domain is `vestry`, its
+    """Each failed call ends with a google.rpc.Status that has exactly one google.rpc.ErrorInfo, but for what gRPC itself refuses
+    before Vestry sees it: an unknown method, a request over the daemon's limit. Its domain is `vestry`, its
     reason the name of one of these values without the prefix `ERROR_REASON_`; its metadata is listed with each value.
     Branch on the reason, never on the message.
     """
@@ -129,4 +138,12 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 16
 """INTERNAL. A defect of Vestry; the daemon's log has the details under the request's id. Metadata: `request_id`."""
 ERROR_REASON_BACKUP_UNSUPPORTED: ErrorReason.ValueType  # 17
 """UNIMPLEMENTED. The daemon can't back its store up. Metadata: `store`."""
+ERROR_REASON_AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 18
+"""UNAVAILABLE. The audit log can't be written or read now (a full disk, an I/O error). What must be audited is not done
+until it can be; everything else goes on. Metadata: `cause`.
+"""
+ERROR_REASON_RECORD_DAMAGED: ErrorReason.ValueType  # 19
+"""DATA_LOSS. A version in the store doesn't add up to its checksum: restore a backup. Metadata: `kind`, `name`,
+`version`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

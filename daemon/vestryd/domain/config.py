@@ -37,6 +37,7 @@ class Write:
     dry_run: bool = False
     request_id: str = ""
     fingerprint: str = ""
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Configs:
         """Return who says what about each leaf at or below `pointer`, by pointer. Raises PointerNotFound."""
         document = self.get(namespace)
         layers = {layer: document.version.layers[layer] for layer in Layer if layer in document.version.layers}
-        contents = (*layers.values(), document.folded.effective) if layers else ()
+        contents = (*layers.values(), document.version.effective) if layers else ()
         pointers = {leaf for content in contents for leaf in _leaves_at(content, pointer)}
         if not pointers:
             raise PointerNotFound(KIND, namespace, pointer)
@@ -156,6 +157,7 @@ class Configs:
             dry_run=write.dry_run,
             request_id="" if write.dry_run else write.request_id,
             fingerprint=write.fingerprint,
+            call_id=write.call_id,
             rollback_of=rollback_of,
         )
         return await self._proposals.propose(proposal)
@@ -190,9 +192,9 @@ def _explain(document: Document, layers: dict[Layer, Json], pointer: str) -> Lea
             opinions[one] = resolve(content, pointer)
         except LookupError:
             continue
-    layer = layer_of(document.folded.provenance, pointer)
+    layer = layer_of(document.version.folded.provenance, pointer)
     try:
-        value = resolve(document.folded.effective, pointer)
+        value = resolve(document.version.effective, pointer)
     except LookupError:
         layer = None
     if layer is None:

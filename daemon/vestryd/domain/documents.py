@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from vestryd.domain.errors import Compacted, DocumentNotFound, VersionNotFound
+from vestryd.domain.errors import Compacted, DocumentNotFound, ShuttingDown, VersionNotFound
 from vestryd.domain.jsonvalue import Json, canonical
-from vestryd.domain.layers import Folded, fold
 from vestryd.domain.schema import Schema
 from vestryd.domain.store import Batch, Entry, Snapshot, Store
 from vestryd.domain.versions import HEADS, Head, Version, schema_key, version_key
@@ -49,7 +48,6 @@ class Document:
     kind: str
     name: str
     version: Version
-    folded: Folded
     encoded: bytes
     schema: Schema | None
     compiled: Any
@@ -74,6 +72,7 @@ class Documents:
         self._prepared: dict[str, tuple[bytes, Document]] = {}  # version key -> its record, and what it makes
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap: revision, tie-breaker, future
         self._ticket = count()
+        self._is_ended = False
 
     def find(self, kind: str, name: str) -> Document | None:
         """Return the document, or None."""
@@ -99,7 +98,7 @@ class Documents:
         if oldest <= number <= newest:
             found = await self._store.read(version_key(kind, name, number))
             if found.entries:
-                return Version.decode(found.entries[0].value), found.entries[0].create_revision
+                return Version.decode(found.entries[0].value, kind, name), found.entries[0].create_revision
         raise VersionNotFound(kind, name, number, oldest, newest)
 
     async def versions(self, kind: str, name: str, *, newest: int, limit: int) -> list[tuple[Version, int]]:
@@ -110,7 +109,7 @@ class Documents:
         prefix = version_key(kind, name, 0).rpartition("/")[0] + "/"
         start = version_key(kind, name, oldest)
         found = await self._store.read(prefix, start=start, limit=newest - oldest + 1)
-        return [(Version.decode(entry.value), entry.create_revision) for entry in reversed(found.entries)]
+        return [(Version.decode(entry.value, kind, name), entry.create_revision) for entry in reversed(found.entries)]
 
     async def load(self) -> None:
         """Read every document as it is now; what readers see is replaced at once, at the end."""
@@ -123,20 +122,25 @@ class Documents:
             self.on_applied(heads.revision, changed)
 
     async def follow(self) -> None:
-        """Apply what the store commits, until it is closed."""
-        while True:
-            try:
-                async for batch in self._store.watch("", after=self.revision):
-                    self._apply(batch)
-            except Compacted:
-                await self.load()
-            else:
-                return
+        """Apply what the store commits, until it is closed or this is cancelled."""
+        try:
+            while True:
+                try:
+                    async for batch in self._store.watch("", after=self.revision):
+                        self._apply(batch)
+                except Compacted:
+                    await self.load()
+                else:
+                    return
+        finally:
+            self._end()
 
     async def until(self, revision: int) -> None:
-        """Return once readers see `revision`."""
+        """Return once readers see `revision`. Raises ShuttingDown when nothing is applied any more."""
         if self.revision >= revision:
             return
+        if self._is_ended:
+            raise ShuttingDown
         waiter = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiters, (revision, next(self._ticket), waiter))
         await waiter
@@ -150,10 +154,14 @@ class Documents:
     async def _read_all(self) -> tuple[Snapshot, list[Document]]:
         while True:
             heads = await self._store.read(HEADS)
-            documents = [await self._read(entry) for entry in heads.entries]
+            documents = [await self._read(entry) for entry in heads.entries if self._is_known(entry.key)]
             whole = [one for one in documents if one]
             if len(whole) == len(documents):
                 return heads, whole
+
+    def _is_known(self, head: str) -> bool:
+        """Tell whether the head is of a kind that this release knows; what a newer one left behind is let be."""
+        return head.split("/", 2)[1] in self.kinds
 
     async def _read(self, entry: Entry) -> Document | None:
         """Return the document as of its head, None when retention has forgotten that version since."""
@@ -162,7 +170,7 @@ class Documents:
         found = await self._store.read(version_key(kind, name, head.version))
         if not found.entries:
             return None
-        version = Version.decode(found.entries[0].value)
+        version = Version.decode(found.entries[0].value, kind, name)
         schema = await self._read_schema(kind, name, version.schema)
         return self._build(kind, name, version, schema, head, found.entries[0].create_revision, entry.mod_revision)
 
@@ -176,7 +184,7 @@ class Documents:
         """Let readers see one revision: swap the documents in, wake those who wait for it, tell the watchers."""
         changed = []
         for key, entry in batch.changes.items():
-            if not key.startswith(HEADS):
+            if not key.startswith(HEADS) or not self._is_known(key):
                 continue
             _, kind, name = key.split("/", 2)
             if entry is None:
@@ -203,7 +211,7 @@ class Documents:
         made, document = self._prepared.get(key, (b"", None))
         if document and made == record.value:
             return replace(document, head=head, revision=record.mod_revision, head_revision=entry.mod_revision)
-        version = Version.decode(record.value)
+        version = Version.decode(record.value, kind, name)
         schema = self._next_schema(before, version.schema, changes.get(schema_key(kind, name, version.schema)))
         return self._build(kind, name, version, schema, head, record.mod_revision, entry.mod_revision)
 
@@ -228,7 +236,6 @@ class Documents:
             kind=kind,
             name=name,
             version=version,
-            folded=fold(version.layers),
             encoded=canonical(version.effective),
             schema=schema,
             compiled=self.kinds[kind].compile(name, version.effective),
@@ -236,6 +243,13 @@ class Documents:
             revision=revision,
             head_revision=head_revision,
         )
+
+    def _end(self) -> None:
+        self._is_ended = True
+        for _, _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(ShuttingDown())
+        self._waiters.clear()
 
     def _reach(self, revision: int) -> None:
         self.revision = max(self.revision, revision)

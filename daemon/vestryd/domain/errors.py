@@ -242,6 +242,41 @@ class StoreUnusable(VestryError):
 
 
 @dataclass(eq=False)
+class AuditUnavailable(VestryError):
+    """The audit log can't record or be read now, so what needs a record can't be done; what was recorded is safe."""
+
+    cause: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"the audit log{f' {self.path}' if self.path else ''} can't be used: {self.cause}"
+
+
+@dataclass(eq=False)
+class AuditUnusable(VestryError):
+    """The audit log can't be opened: it was cut or altered, its keys are gone, or another process is using it."""
+
+    path: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"the audit log {self.path} can't be opened: {self.problem}. {self.remedy}"
+
+
+@dataclass(eq=False)
+class RecordDamaged(VestryError):
+    """A version in the store doesn't add up to its checksum: the medium changed it, or somebody did."""
+
+    kind: str
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"version {self.version} of {self.kind} {self.name!r} is damaged in the store: restore a backup"
+
+
+@dataclass(eq=False)
 class SettingsInvalid(VestryError):
     """The daemon's settings are unusable; `problems` has a sentence for each thing that is wrong."""
 

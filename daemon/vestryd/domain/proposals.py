@@ -62,6 +62,7 @@ class Proposal:
     `edit` turns the contents in force into the wanted ones; it is pure, since it runs again when another writer was
     faster. `ingested` and `files` are set by a change that comes from files. `create` allows the document to be new.
     `request_id` makes the proposal safe to repeat; `fingerprint` then tells a repetition from a different request.
+    `call_id` is kept with the version that it makes.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Proposal:
     dry_run: bool = False
     request_id: str = ""
     fingerprint: str = ""
+    call_id: str = ""
     rollback_of: int = 0
     ingested: Mapping[Slot, Ingested] = field(default_factory=dict)
     files: Mapping[Layer, str] = field(default_factory=dict)
@@ -150,7 +152,7 @@ class Proposals:
         wanted = self._prepare(proposal, current)
         number = wanted.version.number
         changed = current is None or number != current.version.number
-        patch = diff(current.folded.effective if current else {}, wanted.folded.effective)
+        patch = diff(current.version.effective if current else {}, wanted.version.effective)
         commit = self._commit_for(proposal, current, wanted)
         if commit is None or proposal.dry_run:
             return Outcome(number, changed, patch, self._documents.revision)
@@ -180,7 +182,7 @@ class Proposals:
         version = Version(
             number=head.version + 1,
             layers=after.layers,
-            effective=folded.effective,
+            folded=folded,
             checksum=checksum(encoded),
             schema=schema_checksum,
             author=proposal.author,
@@ -190,12 +192,12 @@ class Proposals:
             changed_layers=changed,
             rollback_of=proposal.rollback_of,
             files=files,
+            call_id=proposal.call_id,
         )
         return Document(
             kind=proposal.kind,
             name=proposal.name,
             version=version,
-            folded=folded,
             encoded=encoded,
             schema=after.schema,
             compiled=compiled,

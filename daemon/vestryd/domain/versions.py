@@ -1,7 +1,7 @@
 """What the store holds of a document: its head, its versions, its schemas, and the requests that were answered.
 
     head/<kind>/<name>                     which version is current, the oldest that is kept, what was last ingested
-    version/<kind>/<name>/<000000000042>   one immutable version; the digits keep keys in the order of versions
+    version/<kind>/<name>/<000000000042>   one immutable version: its layers, and the checksum of what they fold to
     schema/<kind>/<name>/<sha256>          one immutable schema
     request/<sha256>                       what a request with a request_id was answered
 
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
 
+from vestryd.domain.errors import RecordDamaged
 from vestryd.domain.jsonvalue import Json, canonical, checksum
-from vestryd.domain.layers import Layer
+from vestryd.domain.layers import Folded, Layer, fold
 
 HEADS = "head/"
 REQUESTS = "request/"
@@ -50,12 +51,13 @@ class Version:
     """One immutable version of a document.
 
     `checksum` is the SHA-256 of the effective document's canonical JSON, `schema` that of the schema that it met (empty:
-    none). `files` names the file that each layer came from. `rollback_of` is 0 unless `cause` is ROLLBACK.
+    none). `files` names the file that each layer came from. `rollback_of` is 0 unless `cause` is ROLLBACK. `call_id` is the
+    id that the daemon's log gives to the call that made it, empty when none did.
     """
 
     number: int
     layers: Mapping[Layer, Json]
-    effective: Json
+    folded: Folded
     checksum: str
     schema: str
     author: str
@@ -65,17 +67,23 @@ class Version:
     changed_layers: tuple[Layer, ...]
     rollback_of: int
     files: Mapping[Layer, str]
+    call_id: str = ""
+
+    @property
+    def effective(self) -> Json:
+        """The effective document: the layers, folded."""
+        return self.folded.effective
 
     def encode(self) -> bytes:
         """Return the record that the store keeps."""
         return canonical(
             {
                 "author": self.author,
+                **({"call_id": self.call_id} if self.call_id else {}),
                 "cause": self.cause.name,
                 "changed_layers": [layer.name for layer in self.changed_layers],
                 "checksum": self.checksum,
                 "create_time": self.create_time.isoformat(),
-                "effective": self.effective,
                 "files": {layer.name: file for layer, file in self.files.items()},
                 "layers": {layer.name: content for layer, content in self.layers.items()},
                 "message": self.message,
@@ -86,17 +94,22 @@ class Version:
         )
 
     @classmethod
-    def decode(cls, record: bytes) -> Version:
-        """Return the version that `encode` wrote."""
+    def decode(cls, record: bytes, kind: str, name: str) -> Version:
+        """Return the version of a document that `encode` wrote. Raises RecordDamaged when it doesn't add up to its checksum."""
         fields = json.loads(record)
+        layers = {Layer[name]: content for name, content in fields["layers"].items()}
+        folded = fold(layers)
+        if checksum(canonical(folded.effective)) != fields["checksum"]:
+            raise RecordDamaged(kind, name, fields["number"])
         return cls(
             number=fields["number"],
-            layers={Layer[name]: content for name, content in fields["layers"].items()},
-            effective=fields["effective"],
+            layers=layers,
+            folded=folded,
             checksum=fields["checksum"],
             schema=fields["schema"],
             author=fields["author"],
             message=fields["message"],
+            call_id=fields.get("call_id", ""),
             create_time=datetime.fromisoformat(fields["create_time"]),
             cause=Cause[fields["cause"]],
             changed_layers=tuple(Layer[name] for name in fields["changed_layers"]),

@@ -41,7 +41,7 @@ def configure(
 
     `level` is `debug`, `info`, `warning` or `error`. `format` is `json` for an object a line, `console` for people, or
     `auto`: `console` on a terminal, else `json`. systemd's journal gets each line with its priority. A log that can't
-    be written stops nobody. A logger that has been used keeps to the call that was in force then.
+    be written stops nobody.
     """
     stream = stream or sys.stderr
     output = cast("TextIO", _Unfailing(stream))
@@ -61,7 +61,6 @@ def configure(
         processors=[*common, render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(output),
-        cache_logger_on_first_use=True,  # building it for each line is half of the line's cost (measured: 18 of 32 µs)
     )
     _configure_standard_logging(threshold, output, common, render)
 

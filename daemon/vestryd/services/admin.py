@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vestry.v1 import admin_pb2 as pb
 from vestry.v1 import common_pb2 as common
+from vestryd.domain.audit import AuditLog, Entry
 from vestryd.domain.config import Configs
 from vestryd.domain.errors import BackupUnsupported
 from vestryd.domain.store import BackupSource, Store
@@ -20,6 +21,7 @@ from vestryd.services.config_messages import timestamp
 from vestryd.services.pipeline import Route
 
 CHUNK_BYTES = 64 * 1024
+SCRATCH_PREFIX = "backup-"  # of a directory that lives for one backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class AdminService:
         *,
         store: Store,
         configs: Configs,
+        audit: AuditLog,
         watchers: Callable[[], int],
         listeners: Callable[[], Sequence[str]],
         problems: Callable[[], Iterable[Problem]],
@@ -63,6 +66,7 @@ class AdminService:
         self._daemon = daemon
         self._store = store
         self._configs = configs
+        self._audit = audit
         self._watchers = watchers
         self._listeners = listeners
         self._problems = problems
@@ -92,14 +96,21 @@ class AdminService:
     async def create_backup(
         self, _request: pb.CreateBackupRequest, call: Call
     ) -> AsyncGenerator[pb.CreateBackupResponse, None]:
-        """Copy the store to a file of our own, and stream that: a slow reader holds nothing up."""
+        """Copy the store to a file of our own, and stream that: a slow reader holds nothing up.
+
+        It is recorded before anything is sent: no copy of everything leaves without a trace.
+        """
         if not isinstance(self._store, BackupSource):
             raise BackupUnsupported((await self._store.figures()).kind)
-        with tempfile.TemporaryDirectory(prefix="backup-", dir=self._daemon.scratch) as directory:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=self._daemon.scratch) as directory:
             path = Path(directory) / "store"
             revision = await self._store.backup(str(path))
             size = path.stat().st_size
             call.facts.update(revision=revision, bytes=size)
+            facts = {"backup_revision": revision, "bytes": size}
+            await self._audit.record(
+                Entry(call.caller, "admin.backup", "daemon", request_id=call.request_id, facts=facts)
+            )
             first = pb.CreateBackupResponse(revision=self._revision(revision), total_bytes=size)
             with path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):

@@ -6,31 +6,27 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping
 
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
-from vestryd.domain.config import KIND, Configs, Write, layer_of
+from vestryd.domain.config import KIND, Configs, layer_of
 from vestryd.domain.documents import Document
 from vestryd.domain.errors import (
     DocumentInvalid,
     DocumentNotFound,
     InvalidField,
-    InvalidPageToken,
     PointerNotFound,
-    SourceInvalid,
 )
-from vestryd.domain.formats import parse, require_object
-from vestryd.domain.jsonvalue import Json, canonical, checksum
-from vestryd.domain.layers import Layer, fold
+from vestryd.domain.jsonvalue import Json, canonical
+from vestryd.domain.layers import Layer
 from vestryd.domain.names import check_namespace
 from vestryd.domain.pointer import leaves, resolve, split
 from vestryd.domain.store import Store
 from vestryd.domain.versions import Slot
 from vestryd.services import config_messages as messages
+from vestryd.services import config_requests as requests
 from vestryd.services.call import Call
 from vestryd.services.feed import Feed
 from vestryd.services.paging import page_size, page_token, position_of
 
 MAX_WATCHED_NAMESPACES = 100
-MAX_MESSAGE_CHARACTERS = 1024
-MAX_REQUEST_ID_CHARACTERS = 128
 
 
 class ConfigService:
@@ -60,7 +56,7 @@ class ConfigService:
             revision=self._revision(),
         )
         if request.include_provenance:
-            response.provenance.extend(_provenance(value, document.folded.provenance, request.pointer))
+            response.provenance.extend(_provenance(value, document.version.folded.provenance, request.pointer))
         return response
 
     def explain_config(self, request: pb.ExplainConfigRequest, call: Call) -> pb.ExplainConfigResponse:
@@ -87,11 +83,13 @@ class ConfigService:
     async def update_config(self, request: pb.UpdateConfigRequest, call: Call) -> pb.UpdateConfigResponse:
         """Change the runtime layer."""
         name = self._document(request.namespace, call).name
-        write = _write(request, call)
+        write = requests.write(request, call)
         if request.WhichOneof("change") == "merge_patch":
-            outcome = await self._configs.patch(name, _object(name, "merge_patch", request.merge_patch), write)
+            outcome = await self._configs.patch(
+                name, requests.json_object(name, "merge_patch", request.merge_patch), write
+            )
         elif request.WhichOneof("change") == "replace":
-            outcome = await self._configs.replace(name, _object(name, "replace", request.replace), write)
+            outcome = await self._configs.replace(name, requests.json_object(name, "replace", request.replace), write)
         else:
             raise InvalidField("change", "set merge_patch or replace")
         return pb.UpdateConfigResponse(
@@ -104,9 +102,9 @@ class ConfigService:
     def validate_config(self, request: pb.ValidateConfigRequest, call: Call) -> pb.ValidateConfigResponse:
         """Check a document without changing anything."""
         document = self._document(request.namespace, call)
-        layer = _layer(request.layer)
+        layer = requests.layer(request.layer)
         try:
-            content = _object(document.name, "document", request.document)
+            content = requests.json_object(document.name, "document", request.document)
             violations = self._configs.validate(document.name, layer, content)
         except DocumentInvalid as error:
             violations = error.violations
@@ -121,7 +119,7 @@ class ConfigService:
         document = self._document(request.namespace, call)
         scope = f"versions/{document.name}"
         position = position_of(scope, request.page_token)
-        newest = min(_page_start(position), document.head.version) if position else document.head.version
+        newest = min(requests.page_start(position), document.head.version) if position else document.head.version
         size = page_size(request.page_size)
         found = await self._configs.versions(document.name, newest=newest, limit=size)
         following = found[-1][0].number - 1 if found else 0
@@ -134,7 +132,7 @@ class ConfigService:
     async def get_config_version(self, request: pb.GetConfigVersionRequest, call: Call) -> pb.GetConfigVersionResponse:
         """Read one version with its layers."""
         name = self._document(request.namespace, call).name
-        version, revision = await self._configs.version(name, _number("version", request.version))
+        version, revision = await self._configs.version(name, requests.version_number("version", request.version))
         return pb.GetConfigVersionResponse(
             version=messages.version(name, version, revision),
             layers=messages.layers(version),
@@ -146,7 +144,8 @@ class ConfigService:
     ) -> pb.DiffConfigVersionsResponse:
         """Tell what changed between two versions."""
         name = self._document(request.namespace, call).name
-        start, end = _number("from_version", request.from_version), _number("to_version", request.to_version)
+        start = requests.version_number("from_version", request.from_version)
+        end = requests.version_number("to_version", request.to_version)
         before, after, patch = await self._configs.diff(name, start, end)
         return pb.DiffConfigVersionsResponse(
             from_version=before.number, to_version=after.number, patch=canonical(patch)
@@ -155,7 +154,7 @@ class ConfigService:
     async def rollback_config(self, request: pb.RollbackConfigRequest, call: Call) -> pb.RollbackConfigResponse:
         """Go back to an earlier version's layers."""
         name = self._document(request.namespace, call).name
-        outcome = await self._configs.rollback(name, request.version, _write(request, call))
+        outcome = await self._configs.rollback(name, request.version, requests.write(request, call))
         return pb.RollbackConfigResponse(
             version=outcome.version,
             changed=outcome.changed,
@@ -228,7 +227,7 @@ class ConfigService:
         )
 
     async def _get_version(self, document: Document, request: pb.GetConfigRequest) -> pb.GetConfigResponse:
-        version, _ = await self._configs.version(document.name, _number("version", request.version))
+        version, _ = await self._configs.version(document.name, requests.version_number("version", request.version))
         value = _at(document, version.effective, request.pointer)
         response = pb.GetConfigResponse(
             namespace=document.name,
@@ -238,7 +237,7 @@ class ConfigService:
             revision=self._revision(),
         )
         if request.include_provenance:
-            response.provenance.extend(_provenance(value, fold(version.layers).provenance, request.pointer))
+            response.provenance.extend(_provenance(value, version.folded.provenance, request.pointer))
         return response
 
     def _summary(self, document: Document) -> pb.NamespaceSummary:
@@ -261,54 +260,6 @@ class ConfigService:
             drifted=ingestion.is_drifted(document, layer),
             ingest_time=messages.timestamp(ingested.time) if ingested else None,
         )
-
-
-def _write(request: pb.UpdateConfigRequest | pb.RollbackConfigRequest, call: Call) -> Write:
-    if len(request.message) > MAX_MESSAGE_CHARACTERS:
-        raise InvalidField("message", f"it is longer than {MAX_MESSAGE_CHARACTERS} characters")
-    _check_request_id(request.request_id)
-    return Write(
-        author=call.caller,
-        message=request.message,
-        expected_version=request.expected_version if request.HasField("expected_version") else None,
-        dry_run=request.dry_run,
-        request_id=request.request_id,
-        fingerprint=checksum(call.method.path.encode() + request.SerializeToString(deterministic=True)),
-    )
-
-
-def _check_request_id(request_id: str) -> None:
-    printable = request_id.isascii() and request_id.isprintable()
-    if len(request_id) > MAX_REQUEST_ID_CHARACTERS or not printable:
-        raise InvalidField("request_id", f"use at most {MAX_REQUEST_ID_CHARACTERS} printable ASCII characters")
-
-
-def _object(namespace: str, field: str, content: bytes) -> Json:
-    """Return the JSON object in a field of the request. Raises DocumentInvalid, naming the field as its file."""
-    try:
-        return require_object(parse(content, format="json", file=field), file=field)
-    except SourceInvalid as error:
-        raise DocumentInvalid(KIND, namespace, error.violations) from error
-
-
-def _layer(number: common.Layer.ValueType) -> Layer | None:
-    try:
-        return Layer(number) if number else None
-    except ValueError as error:
-        raise InvalidField("layer", f"there is no layer {number}") from error
-
-
-def _number(field: str, number: int) -> int:
-    if number < 0:
-        raise InvalidField(field, "a version is 1 or more; 0 means the current one")
-    return number
-
-
-def _page_start(position: str) -> int:
-    try:
-        return int(position)
-    except ValueError as error:
-        raise InvalidPageToken from error
 
 
 def _at(document: Document, effective: Json, pointer: str) -> Json:

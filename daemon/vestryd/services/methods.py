@@ -13,9 +13,9 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from vestry.v1 import admin_pb2, common_pb2, config_pb2
+from vestry.v1 import admin_pb2, audit_pb2, common_pb2, config_pb2
 
-FILES: tuple[FileDescriptor, ...] = (admin_pb2.DESCRIPTOR, config_pb2.DESCRIPTOR)
+FILES: tuple[FileDescriptor, ...] = (admin_pb2.DESCRIPTOR, audit_pb2.DESCRIPTOR, config_pb2.DESCRIPTOR)
 
 
 class Kind(Enum):

@@ -1,6 +1,6 @@
 """The daemon's settings."""
 
 from vestryd.settings.loading import load, variable
-from vestryd.settings.model import Config, History, Limits, Listen, Log, Settings, Store, Watch
+from vestryd.settings.model import Audit, Config, History, Limits, Listen, Log, Settings, Store, Watch
 
-__all__ = ["Config", "History", "Limits", "Listen", "Log", "Settings", "Store", "Watch", "load", "variable"]
+__all__ = ["Audit", "Config", "History", "Limits", "Listen", "Log", "Settings", "Store", "Watch", "load", "variable"]

@@ -71,6 +71,15 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """The audit log: when it begins a new file, and how often it signs for what it holds."""
+
+    segment_mebibytes: Annotated[int, Between(1, 65_536)] = 16
+    segment_days: Annotated[float, Between(0.01, 36_500)] = 30
+    checkpoint_seconds: Annotated[float, Between(0.05, 86_400)] = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a call may cost."""
 
@@ -98,6 +107,7 @@ class Settings:
     config: Config = field(default_factory=Config)
     watch: Watch = field(default_factory=Watch)
     history: History = field(default_factory=History)
+    audit: Audit = field(default_factory=Audit)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
 
@@ -105,3 +115,8 @@ class Settings:
     def store_path(self) -> Path:
         """Return where the store's file is; `store.path` may be relative to the state directory."""
         return self.state_directory / self.store.path
+
+    @property
+    def audit_directory(self) -> Path:
+        """Return where the audit log's files are."""
+        return self.state_directory / "audit"

@@ -82,18 +82,17 @@ class AioServer:
         if self._tcp:
             port = self._bind(self._tcp)
             self.listeners.append(f"{self._tcp.rpartition(':')[0]}:{port}")
-        await self._standard.starting()
         await self._server.start()
         if self._unix:
             _guard(self._unix)
 
-    async def ready(self) -> None:
+    def ready(self) -> None:
         """Let standard health say SERVING."""
-        await self._standard.serving()
+        self._standard.serving()
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, let those under way end for so long, then cut them off."""
-        await self._standard.stopping()
+        self._standard.stopping()
         # gRPC cuts the calls off, and then waits until a peer that doesn't read has taken what was sent to it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds + CUT_OFF_SECONDS):
@@ -137,6 +136,8 @@ def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, b
         try:
             async with contextlib.aclosing(pipeline.stream(route, data, call)) as bodies:
                 await _write_all(bodies, context)
+        except aio.InternalError:
+            return  # the peer went away while we wrote: nobody is left to be told
         except CallFailed as error:
             _send_trailing(context, call, error.failure)
             await context.abort(CODES[error.failure.code], error.failure.message)

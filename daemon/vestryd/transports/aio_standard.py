@@ -2,38 +2,86 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+RpcContext = aio.ServicerContext[Any, Any]
+
 WHOLE_SERVER = ""
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVING = health_pb2.HealthCheckResponse.SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class StandardServices:
     """Standard health for the whole server and for each service, and reflection. NOT_SERVING until `serving`."""
 
     def __init__(self, server: aio.Server, services: Sequence[str]) -> None:
-        self._services = (WHOLE_SERVER, *services)
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # it is public, and not in __all__
+        self._health = Health((WHOLE_SERVER, *services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)  # type: ignore[no-untyped-call]
         names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)  # type: ignore[no-untyped-call]
 
-    async def starting(self) -> None:
-        """Say NOT_SERVING: the library's own default is SERVING."""
-        await self._set(health_pb2.HealthCheckResponse.NOT_SERVING)
-
-    async def serving(self) -> None:
+    def serving(self) -> None:
         """Say SERVING."""
-        await self._set(health_pb2.HealthCheckResponse.SERVING)
+        self._health.change(SERVING)
 
-    async def stopping(self) -> None:
-        """Say NOT_SERVING, for good."""
-        await self._health.enter_graceful_shutdown()
+    def stopping(self) -> None:
+        """Say NOT_SERVING, and end the watches."""
+        self._health.end()
 
-    async def _set(self, status: Any) -> None:
-        for service in self._services:
-            await self._health.set(service, status)
+
+class Health(health_pb2_grpc.HealthServicer):
+    """grpc.health.v1, with one status for all services. Lives as long as its server.
+
+    The library's own servicer writes to a watcher with the lock held that every change needs, so a watcher that doesn't
+    read keeps the server from stopping; its watches never end; and it lacks List (grpcio-health-checking 1.85.1).
+    """
+
+    def __init__(self, services: Sequence[str]) -> None:
+        self._services = frozenset(services)
+        self._status: Any = NOT_SERVING
+        self._is_ended = False
+        self._news = asyncio.Event()  # replaced at each change
+
+    def change(self, status: Any) -> None:
+        """Let every service have `status`."""
+        self._status = status
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def end(self) -> None:
+        """Say NOT_SERVING, and end each watch once it has heard that."""
+        self._is_ended = True
+        self.change(NOT_SERVING)
+
+    async def Check(self, request: Any, context: RpcContext) -> Any:  # noqa: N802 - the proto's name
+        """Answer the status of a service; NOT_FOUND for one that is not here."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r}")
+        return health_pb2.HealthCheckResponse(status=self._status)
+
+    async def List(self, _request: Any, _context: RpcContext) -> Any:  # noqa: N802 - the proto's name
+        """Answer the status of every service."""
+        answer = health_pb2.HealthCheckResponse(status=self._status)
+        return health_pb2.HealthListResponse(statuses=dict.fromkeys(self._services, answer))
+
+    async def Watch(self, request: Any, context: RpcContext) -> None:  # noqa: N802 - the proto's name
+        """Send the status of a service now, and whenever it changes; SERVICE_UNKNOWN for one that is not here."""
+        told = None
+        while True:
+            news = self._news  # taken before the status is read, so that no change is missed
+            status = self._status if request.service in self._services else SERVICE_UNKNOWN
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+            elif self._is_ended:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the daemon is shutting down: connect again")
+            else:
+                await news.wait()

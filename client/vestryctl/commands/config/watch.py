@@ -55,6 +55,7 @@ class _Following:
     namespaces: list[str]
     token: str = ""
     seen: dict[str, config_pb2.ConfigUpdate] = field(default_factory=dict)  # namespace -> the update printed last
+    rejections: dict[str, config_pb2.Rejection] = field(default_factory=dict)  # namespace -> why its files are refused
 
     def messages(self) -> Iterator[config_pb2.WatchConfigResponse]:
         """Yield what the daemon sends, over as many connections as it takes once the first one has been made."""
@@ -94,7 +95,15 @@ class _Following:
         self.app.out.show_event(as_value(message), lambda: self._print_change(last, update))
 
     def print_rejected(self, message: config_pb2.WatchConfigResponse) -> None:
-        """Print that files were rejected, and why, or that they are in order again."""
+        """Print that files were rejected, and why, or that they are in order again; whoever resumes is told again."""
+        told = message.rejected.rejection if message.rejected.HasField("rejection") else None
+        namespace = message.rejected.namespace
+        if self.rejections.get(namespace) == told:
+            return
+        if told is None:
+            del self.rejections[namespace]
+        else:
+            self.rejections[namespace] = told
         self.app.out.show_event(as_value(message), lambda: self._print_rejection(message.rejected))
 
     def _print_rejection(self, rejected: config_pb2.ConfigRejected) -> None:
