@@ -34,7 +34,7 @@ bench: $(VENV)/ready ## measure, side by side with etcd (installed by this targe
 	@$(BIN)/python -m bench
 
 kill-drill: $(VENV)/ready ## kill the daemon 2000 times under write load, and look for lost versions
-	@VESTRY_DRILL_KILLS=2000 $(BIN)/pytest -q tests/e2e/test_kill.py --timeout 7200
+	@DRILL_KILLS=2000 $(BIN)/pytest -q tests/e2e/test_kill.py --timeout 7200
 
 format: $(VENV)/ready ## format the code
 	$(BIN)/ruff format .

@@ -16,8 +16,8 @@ from pathlib import Path
 import uvloop
 
 from vestry._version import __version__
-from vestryd import assembly
-from vestryd.domain.errors import AddressUnusable, AuditUnusable, RecordDamaged, SettingsInvalid, StoreUnusable
+from vestryd import life
+from vestryd.domain.errors import AddressUnusable, RecordDamaged, SettingsInvalid, StoreUnusable
 from vestryd.host.logs import configure
 from vestryd.host.sdnotify import Notifier
 from vestryd.settings import Settings, load
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(settings)
     except SettingsInvalid as error:
         return _complain(error.problems, CONFIG)
-    except (StoreUnusable, AuditUnusable, RecordDamaged, AddressUnusable) as error:
+    except (StoreUnusable, RecordDamaged, AddressUnusable) as error:
         return _complain([str(error)], UNUSABLE)
 
 
@@ -89,7 +89,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, object]:
 def _serve(settings: Settings) -> int:
     configure(level=settings.log.level, format=settings.log.format)
     _make_state_directory(settings)
-    uvloop.run(assembly.serve(settings, Notifier(os.environ)))  # a fifth less per call than asyncio's own (make bench)
+    uvloop.run(life.serve(settings, Notifier(os.environ)))  # a fifth less per call than asyncio's own (make bench)
     return OK
 
 
@@ -103,7 +103,7 @@ def _make_state_directory(settings: Settings) -> None:
 
 
 def _check(settings: Settings) -> int:
-    found = asyncio.run(assembly.check(settings))
+    found = asyncio.run(life.check(settings))
     if found:
         return _complain(found, CONFIG)
     print(f"{settings.config.directory} is fine for the environment {settings.environment}")  # noqa: T201

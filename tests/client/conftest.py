@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from client.fake_daemon import FakeDaemon
 
+from client.fake_daemon import FakeDaemon
 from vestry import AsyncClient, ReconnectPolicy
 
 POLICY = ReconnectPolicy(

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from client.conftest import POLICY
 from client.fake_daemon import FakeDaemon
 from client.waiting import eventually
-
 from vestry import AsyncClient, CacheUnusable, NotFound, Unavailable
 from vestry.cache import Cache
 from vestry.v1 import config_pb2

@@ -6,8 +6,8 @@ import asyncio
 
 import grpc
 import pytest
-from client.fake_daemon import FakeDaemon
 
+from client.fake_daemon import FakeDaemon
 from vestry import InvalidTarget, NotFound, Unavailable, connect
 from vestry.channel import DEFAULT_TARGET, IDEMPOTENT_METHODS, resolve_target
 from vestry.errors import from_rpc_error

@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from client.conftest import POLICY
 from client.fake_daemon import FakeDaemon
 from client.waiting import eventually
-
 from vestry import (
     AsyncClient,
     ClientClosed,

@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from client.conftest import POLICY
 from client.daemon_process import daemon_process
 from client.waiting import eventually_here
-
 from vestry import Client, DeadlineExceeded, ReconnectPolicy
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from client.conftest import POLICY
 from client.daemon_process import daemon_process, environment
 from client.waiting import eventually_here
-
 from vestry import CallInCallback, Client, ClientClosed, NotFound, Unavailable, VersionMismatch
 
 

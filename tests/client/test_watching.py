@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from client.conftest import POLICY
 from client.fake_daemon import FakeDaemon
 from client.waiting import eventually
-
 from vestry import AsyncClient, AsyncConfigView, NotFound, ReconnectPolicy, Unavailable
 
 

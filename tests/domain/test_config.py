@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from engine import Engine, FakeSources, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import Engine, FakeSources, running
 from vestryd.domain.config import Configs, Leaf, Write, layer_of
 from vestryd.domain.errors import (
     DocumentNotFound,

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from engine import Engine, FakeSources, build, running
 
+from engine import Engine, FakeSources, build, running
 from vestryd.domain.config import Write
 from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.retention import Limits, Retention

@@ -3,8 +3,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from domain.test_formats import refusal
 
+from domain.test_formats import refusal
 from vestryd.domain.formats import parse
 from vestryd.domain.jsonvalue import Json
 

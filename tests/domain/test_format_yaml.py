@@ -4,8 +4,8 @@ import math
 import time
 
 import pytest
-from domain.test_formats import refusal
 
+from domain.test_formats import refusal
 from vestryd.domain.formats import parse
 from vestryd.domain.jsonvalue import Json, canonical
 

@@ -5,10 +5,10 @@ import json
 import time
 
 import pytest
-from domain.values import JSON
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from domain.values import JSON
 from vestryd.domain.errors import SourceInvalid, Violation
 from vestryd.domain.formats import FORMATS, parse, require_object
 from vestryd.domain.jsonvalue import MAX_DEPTH, MAX_DOCUMENT_BYTES, Json, canonical

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from engine import Engine, FakeSources, running
 
+from engine import Engine, FakeSources, running
 from vestryd.domain.config import Write
 from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.ingest import Reloaded

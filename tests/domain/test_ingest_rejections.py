@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from engine import Engine, FakeSources, running
 
+from engine import Engine, FakeSources, running
 from vestryd.domain.config import Write
 from vestryd.domain.errors import SourceInvalid
 from vestryd.domain.ingest import Rejection, Reloaded

@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from domain.values import JSON
 from hypothesis import given
 
+from domain.values import JSON
 from vestryd.domain.jsonvalue import Json, canonical, checksum, measure
 
 

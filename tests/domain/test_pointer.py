@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from domain.values import JSON
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.values import JSON
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.jsonvalue import Json
 from vestryd.domain.pointer import escape, join, leaves, resolve, split

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from engine import Engine, FakeSources, running
 
+from engine import Engine, FakeSources, running
 from vestryd.domain.config import Write
 from vestryd.domain.errors import VersionNotFound
 from vestryd.domain.retention import STEP, Limits, Retention

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import grpc
-from e2e.notify import NotifySocket
 
+from e2e.notify import NotifySocket
 from vestry import connect
 from vestry.v1 import admin_pb2_grpc, config_pb2, config_pb2_grpc
 

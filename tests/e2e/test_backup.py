@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.ctl import ctl
 from e2e.daemon import Daemon, until
 from e2e.failures import failed
 from e2e.watch import RawWatch
-
 from vestry import Client
 from vestry.v1 import config_pb2
 

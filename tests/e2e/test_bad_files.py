@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.daemon import VESTRYD, Daemon, until
 from e2e.privileges import without_roots_rights
 from e2e.watch import RawWatch

@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
+
 from e2e.daemon import Daemon
 from e2e.failures import DETAILS, Failed, failed
 from e2e.watch import RawWatch
-
 from vestry import connect
 from vestry.v1 import config_pb2 as pb
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from e2e.daemon import REPOSITORY, Daemon
 
 pytestmark = pytest.mark.e2e

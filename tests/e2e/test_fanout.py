@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+
 from e2e.daemon import Daemon
 from e2e.fleet_process import watchers
 

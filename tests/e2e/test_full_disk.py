@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from e2e.daemon import Daemon, until
 from e2e.failures import failed
 from e2e.watch import RawWatch

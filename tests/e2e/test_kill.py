@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
+
 from e2e.daemon import Daemon
 from e2e.drill import History, Stub, Writer
 
-KILLS = int(os.environ.get("VESTRY_DRILL_KILLS", "100"))
+KILLS = int(os.environ.get("DRILL_KILLS", "100"))
 NAMESPACES = ("default", "billing", "checkout")
 WRITERS_PER_NAMESPACE = 2
 LOAD_SECONDS = (0.02, 0.15)  # how long the writers are let, between a restart and the next kill

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from e2e import blockable
 from e2e.daemon import Daemon
 

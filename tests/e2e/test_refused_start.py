@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import pytest
+
 from e2e.daemon import VESTRYD, Daemon
 from e2e.privileges import without_roots_rights
 

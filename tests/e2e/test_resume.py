@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+
 from e2e.daemon import Daemon, until
 from e2e.watch import RawWatch
-
 from vestry import Client
 
 pytestmark = pytest.mark.e2e

@@ -7,10 +7,10 @@ import threading
 
 import grpc
 import pytest
-from e2e.daemon import Daemon, until
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from e2e.daemon import Daemon, until
 from vestry import connect
 from vestry.v1 import admin_pb2, admin_pb2_grpc, config_pb2, config_pb2_grpc
 

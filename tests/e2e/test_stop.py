@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+
 from e2e.daemon import Daemon, until
 from e2e.drill import History, Writer
 from e2e.failures import failed
 from e2e.fleet_process import watchers
 from e2e.watch import RawWatch
-
 from vestry.v1 import admin_pb2, common_pb2
 
 pytestmark = pytest.mark.e2e

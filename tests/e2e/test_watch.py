@@ -7,10 +7,10 @@ import signal
 import time
 
 import pytest
+
 from e2e.ctl import ctl, start_ctl
 from e2e.daemon import Daemon, until
 from e2e.watch import RawWatch
-
 from vestry import Client
 
 pytestmark = pytest.mark.e2e

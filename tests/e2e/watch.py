@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from e2e.daemon import until
 
+from e2e.daemon import until
 from vestry.v1 import config_pb2, config_pb2_grpc
 
 

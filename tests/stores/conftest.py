@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from stores.adapters import ADAPTERS, Adapter
 
+from stores.adapters import ADAPTERS, Adapter
 from vestryd.domain.store import Store
 from vestryd.stores.sqlite import SqliteStore
 

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from stores.adapters import ADAPTERS, Adapter
 
+from stores.adapters import ADAPTERS, Adapter
 from vestryd.domain.errors import Conflict, LimitExceeded, StoreUnavailable
 from vestryd.domain.store import (
     ABSENT,

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from stores.adapters import Adapter, take
 
+from stores.adapters import Adapter, take
 from vestryd.domain.errors import Compacted
 from vestryd.domain.store import Batch, Commit, Entry, Store
 

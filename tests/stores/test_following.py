@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from stores.adapters import take
 
+from stores.adapters import take
 from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.store import Batch, Entry
 from vestryd.stores.following import Following, Stretch

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from stores.adapters import ADAPTERS, Adapter, open_sqlite
 
+from stores.adapters import ADAPTERS, Adapter, open_sqlite
 from vestryd.domain.errors import Compacted, Conflict
 from vestryd.domain.store import ABSENT, Batch, Commit, Entry, Snapshot
 from vestryd.stores import sqlite, sqlite_log

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.places import fill_disk, ordinary_user, small_disk
 
+from stores.places import fill_disk, ordinary_user, small_disk
 from vestryd.domain.errors import StoreUnavailable, StoreUnusable
 from vestryd.domain.store import Commit
 from vestryd.stores.restore import restore

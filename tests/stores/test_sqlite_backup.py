@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from stores.places import small_disk
 
+from stores.places import small_disk
 from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.store import BackupSource, Commit
 from vestryd.stores import sqlite_backup

@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from stores.adapters import take
 from stores.places import fill_disk, small_disk
-
 from vestryd.domain.errors import Conflict, StoreUnavailable
 from vestryd.domain.store import Commit
 from vestryd.stores import sqlite_writer

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from stores.places import ordinary_user
 
+from stores.places import ordinary_user
 from vestryd.domain.errors import StoreUnusable
 from vestryd.domain.store import Commit, Snapshot
 from vestryd.stores import sqlite_file, sqlite_schema, sqlite_writer

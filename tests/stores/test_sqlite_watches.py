@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stores.adapters import take
 
+from stores.adapters import take
 from vestryd.domain.store import Commit
 from vestryd.stores import sqlite_log
 from vestryd.stores.sqlite import SqliteStore

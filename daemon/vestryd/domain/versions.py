@@ -95,7 +95,7 @@ class Version:
 
     @classmethod
     def decode(cls, record: bytes, kind: str, name: str) -> Version:
-        """Return the version of a document that `encode` wrote. Raises RecordDamaged when it doesn't add up to its checksum."""
+        """Return the version that `encode` wrote. Raises RecordDamaged when it doesn't add up to its checksum."""
         fields = json.loads(record)
         layers = {Layer[name]: content for name, content in fields["layers"].items()}
         folded = fold(layers)

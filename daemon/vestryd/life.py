@@ -1,0 +1,248 @@
+"""The life of the daemon: start, serve, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from vestry._version import __version__
+from vestryd.assembly import Core, Wire, open_audit_log, open_store, problems
+from vestryd.domain.audit import AuditLog
+from vestryd.domain.auditor import Auditor
+from vestryd.domain.config import KIND
+from vestryd.domain.documents import Document
+from vestryd.domain.errors import StoreUnavailable, Violation
+from vestryd.domain.ingest import Rejection, Reloaded
+from vestryd.domain.store import Store
+from vestryd.host.inotify import TreeWatcher, Trigger
+from vestryd.host.sdnotify import Notifier
+from vestryd.host.signals import Signals
+from vestryd.services.admin import SCRATCH_PREFIX
+from vestryd.settings import Settings
+from vestryd.stores.memory import MemoryStore
+
+SWEEP_SECONDS = 60.0
+PINGS_PER_WATCHDOG = 3  # so that two late ones are forgiven
+LAST_RECORDS_SECONDS = 0.5  # for what is not in the audit log yet when the daemon stops
+
+log = structlog.get_logger("vestryd")
+
+
+async def serve(settings: Settings, notifier: Notifier) -> None:
+    """Be the daemon until a signal asks to stop. Raises StoreUnusable, RecordDamaged, AddressUnusable."""
+    signals = Signals()
+    store = await open_store(settings)
+    for left_behind in settings.state_directory.glob(f"{SCRATCH_PREFIX}*"):  # by a daemon that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
+    try:
+        audit = await open_audit_log(settings, store)
+        try:
+            await Life(settings, store, audit, notifier).run(signals)
+        finally:
+            await audit.close()
+    finally:
+        await store.close()
+    log.info("vestryd.stopped")
+
+
+async def check(settings: Settings) -> list[str]:
+    """Return everything that is wrong with the configuration tree: it is taken in by a daemon that nobody can reach."""
+    store = MemoryStore()
+    core = Core(settings, store)
+    await core.documents.load()
+    async with asyncio.TaskGroup() as group, _cancelled(group) as owned:
+        owned(core.documents.follow())
+        await core.ingestion.reload()
+    await store.close()
+    found = [f"{path}: {problem}" for path, problem in core.ingestion.source_problems]
+    found += [str(one) for rejection in core.ingestion.rejections().values() for one in rejection.violations]
+    if not found and not core.configs.all():
+        found.append(f"{settings.config.directory}: there is no configuration here: write default.json, at least")
+    return found
+
+
+class Life:
+    """The life of a daemon: start, serve, stop."""
+
+    def __init__(self, settings: Settings, store: Store, audit: AuditLog, notifier: Notifier) -> None:
+        self._settings = settings
+        self._notifier = notifier
+        self._store = store
+        self._core = Core(settings, store)
+        self._auditor = Auditor(
+            audit,
+            store=store,
+            documents=self._core.documents,
+            clock=self._core.clock,
+            facts={"version": __version__, "environment": settings.environment},
+        )
+        self._wire: Wire | None = None
+
+    async def run(self, signals: Signals) -> None:
+        """Serve until a signal asks to stop. The first task that fails stops all, and its error is raised."""
+        await self._core.documents.load()
+        async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
+            owned(self._core.documents.follow())
+            owned(self._auditor.run())
+            wire = self._wire = Wire(self._settings, self._store, self._core, self._auditor)
+            self._tell_of_changes(wire)
+            watcher = TreeWatcher(
+                self._settings.config.directory,
+                debounce_seconds=self._settings.config.debounce_milliseconds / 1000,
+                poll_seconds=self._settings.config.poll_seconds,
+            )
+            await self._reload(force=True)
+            try:
+                await self._start(wire)
+                owned(self._follow_files(watcher))
+                owned(self._follow_reloads(signals))
+                owned(self._sweep())
+                owned(self._ping_watchdog())
+                await signals.stop.wait()
+            finally:
+                watcher.close()
+                await self._stop(wire)
+
+    async def _start(self, wire: Wire) -> None:
+        await wire.server.start()
+        wire.server.ready()
+        log.info(
+            "vestryd.ready",
+            version=__version__,
+            environment=self._settings.environment,
+            listeners=wire.server.listeners,
+            namespaces=len(self._core.configs.all()),
+            revision=self._core.documents.revision,
+        )
+        for chore in self._auditor.chores():
+            log.warning("audit.chore", what=chore)
+        self._notifier.ready(self._status())
+
+    async def _stop(self, wire: Wire) -> None:
+        log.info("vestryd.stopping")
+        self._notifier.stopping()
+        wire.feed.close()
+        wire.audit.close()
+        await wire.server.stop(self._settings.limits.drain_seconds)
+        await self._auditor.finish(LAST_RECORDS_SECONDS)
+
+    def _tell_of_changes(self, wire: Wire) -> None:
+        def applied(revision: int, documents: Sequence[Document]) -> None:
+            wire.publisher.applied(revision, documents)
+            for document in documents:
+                _log_applied(document)
+
+        def rejected(name: str, rejection: Rejection) -> None:
+            wire.publisher.rejected(name, rejection)
+            self._auditor.rejected(KIND, name, rejection)
+            _log_rejected(name, self._core.configs.find(name), rejection)
+            self._notifier.status(self._status())
+
+        def reloaded(one: Reloaded) -> None:
+            wire.publisher.reloaded(one)
+            self._notifier.status(self._status())
+
+        self._core.documents.on_applied = applied
+        self._core.ingestion.on_rejected = rejected
+        self._core.ingestion.on_reloaded = reloaded
+
+    async def _follow_files(self, watcher: TreeWatcher) -> None:
+        async for trigger in watcher:
+            await self._reload(force=trigger is Trigger.EVENTS)
+
+    async def _follow_reloads(self, signals: Signals) -> None:
+        while True:
+            await signals.reload.wait()
+            signals.reload.clear()
+            self._notifier.reloading()
+            try:
+                await self._reload(force=True)
+            finally:  # systemd waits for it for ever
+                self._notifier.ready(self._status())
+
+    async def _reload(self, *, force: bool) -> None:
+        before = self._core.ingestion.source_problems
+        try:
+            await self._core.ingestion.reload(force=force)
+        except StoreUnavailable as error:
+            log.warning("config.reload_failed", error=str(error), remedy="it is tried again at the next change or poll")
+        for path, problem in set(self._core.ingestion.source_problems) - set(before):
+            log.warning("config.misplaced", path=path, problem=problem)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await self._core.retention.sweep()
+            except StoreUnavailable as error:
+                log.warning("history.sweep_failed", error=str(error), remedy="it is tried again in a minute")
+
+    async def _ping_watchdog(self) -> None:
+        """Give signs of life from the loop that does the work: a blocked loop gives none."""
+        while self._notifier.watchdog_seconds:
+            self._notifier.watchdog()
+            await asyncio.sleep(self._notifier.watchdog_seconds / PINGS_PER_WATCHDOG)
+
+    def _status(self) -> str:
+        namespaces = len(self._core.configs.all())
+        text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
+        found = list(problems(self._core, self._auditor))
+        return f"{text}; {found[0].component}: {found[0].message}" if found else text
+
+
+def _log_applied(document: Document) -> None:
+    version = document.version
+    facts = {"message": version.message, "rollback_of": version.rollback_of}
+    log.info(
+        "document.applied",
+        kind=document.kind,
+        name=document.name,
+        version=version.number,
+        cause=version.cause.name.lower(),
+        author=version.author,
+        revision=document.revision,
+        **{name: fact for name, fact in facts.items() if fact},
+    )
+
+
+def _log_rejected(name: str, document: Document | None, rejection: Rejection) -> None:
+    log.warning(
+        "document.rejected",
+        kind=KIND,
+        name=name,
+        version_in_force=document.version.number if document else 0,
+        violations=[_told(one) for one in rejection.violations],
+    )
+
+
+def _told(one: Violation) -> dict[str, object]:
+    facts = {"file": one.file, "line": one.line, "pointer": one.pointer, "rule": one.rule, "value": one.value}
+    return {**{name: fact for name, fact in facts.items() if fact}, "message": one.message}
+
+
+@asynccontextmanager
+async def _cancelled(group: asyncio.TaskGroup) -> AsyncIterator[Callable[[Coroutine[None, None, None]], None]]:
+    """Cancel the tasks that were made through this when the block ends: they run for ever otherwise."""
+    tasks: list[asyncio.Task[None]] = []
+
+    def own(work: Coroutine[None, None, None]) -> None:
+        tasks.append(group.create_task(work))
+
+    try:
+        yield own
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _ungrouped() -> AsyncIterator[None]:
+    """Raise the first error of a group in the group's place."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group
