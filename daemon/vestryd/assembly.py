@@ -116,7 +116,7 @@ async def open_audit_log(settings: Settings, store: Store) -> AuditLog:
     try:
         return await FileAuditLog.open(settings.audit_directory, store.store_id, clock=SystemClock(), limits=limits)
     except AuditUnusable as error:
-        log.error("audit.unusable", path=error.path, problem=error.problem, remedy=error.remedy)  # noqa: TRY400 - no defect
+        log.critical("audit.unusable", path=error.path, problem=error.problem, remedy=error.remedy)
         return RefusedAuditLog(store.store_id, error)
 
 

@@ -118,8 +118,6 @@ class Life:
             namespaces=len(self._core.configs.all()),
             revision=self._core.documents.revision,
         )
-        for chore in self._auditor.chores():
-            log.warning("audit.chore", what=chore)
         self._notifier.ready(self._status())
 
     async def _stop(self, wire: Wire) -> None:

@@ -72,14 +72,6 @@ class Auditor:
             what = figures.problem or "it refuses records"
             yield f"nothing can be recorded: {what}. {self.behind} changes wait, and what must be recorded is refused"
 
-    def chores(self) -> Iterator[str]:
-        """Yield what an administrator has yet to do for the log, while all goes well."""
-        if self.log.figures().has_verification_key:
-            yield (
-                "verification.key still lies beside the log: whoever reads it can forge records. "
-                "Move it to a safe place, for 'vestryctl audit verify --verification-key'"
-            )
-
     async def run(self) -> None:
         """Record the daemon's start, then every change, until the store is closed."""
         async with asyncio.TaskGroup() as group:
