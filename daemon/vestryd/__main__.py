@@ -39,7 +39,7 @@ exit codes:
   0   stopped when asked to, or nothing was found to be wrong
   1   failed: the log says why
   2   the command line is wrong
-  69  the store, the audit log or an address can't be used: it is taken, unreadable or damaged
+  69  the store or an address can't be used: it is taken, unreadable or damaged
   78  the settings or the configuration tree are wrong
   143 a second SIGTERM came before the first had been dealt with (130: SIGINT)
 """

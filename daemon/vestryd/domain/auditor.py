@@ -24,6 +24,7 @@ from vestryd.domain.versions import Cause, Version
 
 VERSIONS = "version/"
 MAX_AT_ONCE = 256  # records that share a write
+GATHER_SECONDS = 0.05  # in which changes come together: nobody waits for their records, and a crash loses none
 BLOCK_RECORDS = 1000
 RETRY_SECONDS = 5.0
 
@@ -156,6 +157,7 @@ class Auditor:
                 await self._record(waiting)
                 waiting = []
                 self._reach(batch.revision)
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def _record(self, entries: Sequence[Entry]) -> None:
         """Record entries in order; those that the log refuses are tried again until it takes them."""

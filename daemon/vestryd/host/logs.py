@@ -86,15 +86,24 @@ def bound_values(_logger: WrappedLogger, _method: str, event_dict: EventDict) ->
     """
     exception = event_dict.pop("exception", None)
     first = {name: event_dict.pop(name) for name in FIRST if name in event_dict}
-    bounded = {name: _bounded(value, MAX_DEPTH) for name, value in (*first.items(), *event_dict.items())}
+    bounded = {
+        name: value if _is_plain(value) else _bounded(value, MAX_DEPTH)
+        for name, value in (*first.items(), *event_dict.items())
+    }
     if isinstance(exception, str):
         bounded["exception"] = exception[-MAX_TRACEBACK_CHARACTERS:]  # the end of a traceback is what tells
     return bounded
 
 
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value can stay as it is: most are, and a line is written for each request."""
+    kind = type(value)
+    return len(value) <= MAX_VALUE_CHARACTERS if kind is str else kind in {int, float, bool, type(None)}
+
+
 def _bounded(value: Any, depth: int) -> Any:
     match value:
-        case str() | BaseException() | PurePath() | datetime():  # strings come first, being what most values are
+        case str() | BaseException() | PurePath() | datetime():
             return _cut(str(value))
         case None | bool() | int() | float():
             return value

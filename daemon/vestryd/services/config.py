@@ -47,7 +47,8 @@ class ConfigService:
         document = self._document(request.namespace, call)
         if request.version not in {0, document.version.number}:
             return self._get_version(document, request)
-        value = _at(document, document.version.effective, request.pointer)
+        effective = document.version.effective
+        value = _at(document, effective, request.pointer) if request.pointer else effective
         response = pb.GetConfigResponse(
             namespace=document.name,
             version=document.version.number,

@@ -14,6 +14,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
     )
 
 
+@lru_cache(maxsize=1024)  # asked at each call, and a peer makes many
 def _caller(peer: str) -> str:
     """Return what is known of the caller: over which socket it came. Who it is, only access control can tell.
 
