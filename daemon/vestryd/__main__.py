@@ -103,10 +103,11 @@ def _make_state_directory(settings: Settings) -> None:
 
 
 def _check(settings: Settings) -> int:
-    found = asyncio.run(life.check(settings))
+    found, has_environment = asyncio.run(life.check(settings))
     if found:
         return _complain(found, CONFIG)
-    print(f"{settings.config.directory} is fine for the environment {settings.environment}")  # noqa: T201
+    note = "" if has_environment else f" (note: no namespace has a file {settings.environment}.json, .yaml or .toml)"
+    print(f"{settings.config.directory} is fine for the environment {settings.environment}{note}")  # noqa: T201
     return OK
 
 

@@ -17,6 +17,7 @@ from vestryd.domain.config import KIND
 from vestryd.domain.documents import Document
 from vestryd.domain.errors import StoreUnavailable, Violation
 from vestryd.domain.ingest import Rejection, Reloaded
+from vestryd.domain.layers import Layer
 from vestryd.domain.store import Store
 from vestryd.host.inotify import TreeWatcher, Trigger
 from vestryd.host.sdnotify import Notifier
@@ -49,8 +50,11 @@ async def serve(settings: Settings, notifier: Notifier) -> None:
     log.info("vestryd.stopped")
 
 
-async def check(settings: Settings) -> list[str]:
-    """Return everything that is wrong with the configuration tree: it is taken in by a daemon that nobody can reach."""
+async def check(settings: Settings) -> tuple[list[str], bool]:
+    """Return everything that is wrong with the configuration tree, and whether the environment has a file in it.
+
+    The tree is taken in by a daemon that nobody can reach.
+    """
     store = MemoryStore()
     core = Core(settings, store)
     await core.documents.load()
@@ -62,7 +66,7 @@ async def check(settings: Settings) -> list[str]:
     found += [str(one) for rejection in core.ingestion.rejections().values() for one in rejection.violations]
     if not found and not core.configs.all():
         found.append(f"{settings.config.directory}: there is no configuration here: write default.json, at least")
-    return found
+    return found, any(Layer.ENVIRONMENT in one.version.layers for one in core.configs.all())
 
 
 class Life:
@@ -142,6 +146,8 @@ class Life:
 
         def reloaded(one: Reloaded) -> None:
             wire.publisher.reloaded(one)
+            if one.ended_rejection:
+                log.info("document.accepted", kind=KIND, name=one.name, version_in_force=one.version)
             self._notifier.status(self._status())
 
         self._core.documents.on_applied = applied

@@ -196,7 +196,7 @@ import os, sys, vestry
 client = vestry.Client(sys.argv[1], timeout=5.0)
 child = os.fork()
 with client:
-    print(client.config()["from"], flush=True)
+    os.write(1, (client.config()["from"] + "\\n").encode())  # in one piece: both write to the same pipe
 if child:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

@@ -63,11 +63,11 @@ class TestExplaining:
     @given(LAYERS)
     @settings(deadline=None)
     def test_every_leaf_of_every_layer_is_explained(self, layers: dict[Layer, Any]) -> None:
-        """Also the hidden ones, each with the opinion of whoever has one."""
+        """Also the hidden ones, with the opinion of whoever has one; empty objects only where no other layer fills them."""
         found = explained(layers)
         for layer, content in layers.items():
             for pointer, value in leaves(content):
-                assert found[pointer].opinions[layer] == value
+                assert value == {} or found[pointer].opinions[layer] == value
 
     @given(LAYERS)
     @settings(deadline=None)
@@ -225,3 +225,11 @@ class TestRaces:
             with pytest.raises(DocumentNotFound):
                 await engine.configs.patch("nowhere", {"a": 2}, ME)
             assert len(engine.proposals._locks) == 0
+
+
+async def test_an_empty_object_that_another_layer_fills_is_not_explained() -> None:
+    """What an unset leaves behind in the runtime layer hides nothing, so nothing is said of it."""
+    async with running(sources=sources(default={"server": {"port": 1}})) as engine:
+        await engine.ingestion.reload()
+        await engine.configs.replace("default", {"server": {}}, Write("tester"))
+        assert [leaf.pointer for leaf in engine.configs.explain("default", "")] == ["/server/port"]

@@ -46,7 +46,7 @@ class TestCalls:
             trailing = dict(await call.trailing_metadata() or ())
             assert (trailing["x-request-id"], trailing["x-answer"]) == ("id-1", "yes")
             (seen,) = served.handlers.calls
-            assert (seen.metadata["x-raw-bin"], seen.request_id, seen.caller) == (b"\0\1", "id-1", "ipv4:127.0.0.1")
+            assert (seen.metadata["x-raw-bin"], seen.request_id, seen.caller) == (b"\0\1", "id-1", "127.0.0.1")
 
     async def test_a_failure_carries_its_details(self) -> None:
         """The status in the trailing metadata says what code and message say, and why."""

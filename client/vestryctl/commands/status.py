@@ -40,13 +40,13 @@ def _print(app: App, answer: admin_pb2.GetStatusResponse) -> None:
             ("problems", str(len(answer.problems)) if answer.problems else "none"),
         )
     )
-    if answer.methods:
-        app.out.line()
-        app.out.table(("METHOD", "CALLS", "FAILED", "OPEN", "MEAN"), (_figures(each) for each in answer.methods))
     for problem in answer.problems:
         app.out.line()
         app.out.line(f"{problem.component}, for {text.since(problem.since_time)}", "bold red")
         app.out.line(f"  {problem.message}")
+    if answer.methods:
+        app.out.line()
+        app.out.table(("METHOD", "CALLS", "FAILED", "OPEN", "MEAN"), (_figures(each) for each in answer.methods))
 
 
 def _figures(method: admin_pb2.MethodFigures) -> tuple[str, ...]:

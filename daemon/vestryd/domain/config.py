@@ -109,7 +109,8 @@ class Configs:
         pointers = {leaf for content in contents for leaf in _leaves_at(content, pointer)}
         if not pointers:
             raise PointerNotFound(KIND, namespace, pointer)
-        return [_explain(document, layers, one) for one in sorted(pointers, key=split)]
+        explained = (_explain(document, layers, one) for one in sorted(pointers, key=split))
+        return [leaf for leaf in explained if not _is_filled(document, leaf)]
 
     def validate(self, namespace: str, layer: Layer | None, content: Json) -> tuple[Violation, ...]:
         """Return what would be wrong with a namespace whose layer (None: whose effective document) is `content`."""
@@ -175,6 +176,16 @@ def _with_runtime(before: Contents, runtime: Json) -> Contents:
     if runtime == {}:
         del layers[Layer.RUNTIME]
     return Contents(layers, before.schema)
+
+
+def _is_filled(document: Document, leaf: Leaf) -> bool:
+    """Tell whether a leaf is an empty object in some layer that others have filled: it hides nothing, and is not hidden."""
+    if not leaf.hidden or not all(isinstance(opinion, dict) for opinion in leaf.opinions.values()):
+        return False
+    try:
+        return bool(resolve(document.version.effective, leaf.pointer))
+    except LookupError:
+        return False
 
 
 def _leaves_at(content: Json, pointer: str) -> Iterator[str]:

@@ -148,7 +148,11 @@ class Writer:
             os.close(descriptor)
             raise
         if (self._directory / VERIFICATION_KEY_FILE).exists():
-            log.warning("audit.verification_key_present", path=str(self._directory / VERIFICATION_KEY_FILE))
+            log.warning(
+                "audit.verification_key_present",
+                path=str(self._directory / VERIFICATION_KEY_FILE),
+                remedy="whoever reads it can forge records: move it to a safe place off this machine (docs/audit.md)",
+            )
         return descriptor, Opened(self._store_id, signer.public_key, head.sequence)
 
     def _round(self) -> None:

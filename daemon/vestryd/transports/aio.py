@@ -169,7 +169,9 @@ def _caller(peer: str) -> str:
 
     grpcio percent-encodes the brackets of an IPv6 address.
     """
-    return "unix" if peer.startswith("unix") else unquote(peer).rpartition(":")[0]
+    if peer.startswith("unix"):
+        return "unix"
+    return unquote(peer).partition(":")[2].rpartition(":")[0]  # without scheme and port
 
 
 def _send_trailing(context: RpcContext, call: Call, failure: Failure | None) -> None:
