@@ -84,7 +84,6 @@ class Life:
             clock=self._core.clock,
             facts={"version": __version__, "environment": settings.environment},
         )
-        self._wire: Wire | None = None
 
     async def run(self, signals: Signals) -> None:
         """Serve until a signal asks to stop. The first task that fails stops all, and its error is raised."""
@@ -92,7 +91,7 @@ class Life:
         async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
             owned(self._core.documents.follow())
             owned(self._auditor.run())
-            wire = self._wire = Wire(self._settings, self._store, self._core, self._auditor)
+            wire = Wire(self._settings, self._store, self._core, self._auditor)
             self._tell_of_changes(wire)
             watcher = TreeWatcher(
                 self._settings.config.directory,
