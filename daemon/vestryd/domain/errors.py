@@ -313,3 +313,116 @@ class ShuttingDown(VestryError):
 
     def __str__(self) -> str:
         return "the daemon is shutting down: try again in a moment"
+
+
+@dataclass(eq=False)
+class CredentialsMissing(VestryError):
+    """A call that needs to know its caller came without credentials."""
+
+    def __str__(self) -> str:
+        return (
+            "this call needs to know who makes it: send a bearer token or a client certificate, or call over the unix "
+            "socket with the client library, which fetches a token by itself"
+        )
+
+
+@dataclass(eq=False)
+class CredentialsInvalid(VestryError):
+    """A caller's token or certificate is not accepted. `problem` says why, without a word of the credential itself."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"the credentials are not accepted: {self.problem}"
+
+
+@dataclass(eq=False)
+class PermissionDenied(VestryError):
+    """No rule allows a caller what it asks for, or one forbids it. Given before anybody looks whether the thing exists."""
+
+    caller: str
+    action: str
+    resource: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"denied: {self.problem}"
+
+
+@dataclass(eq=False)
+class TokenNotFound(VestryError):
+    """There is no such token."""
+
+    token_id: str
+
+    def __str__(self) -> str:
+        return f"there is no token {self.token_id!r}"
+
+
+@dataclass(eq=False)
+class SecretNotFound(VestryError):
+    """There is no such secret, or it is deleted (and can be undeleted)."""
+
+    namespace: str
+    name: str
+    is_deleted: bool = False
+
+    def __str__(self) -> str:
+        if self.is_deleted:
+            return f"secret {self.name!r} of namespace {self.namespace!r} is deleted: it can be undeleted"
+        return f"there is no secret {self.name!r} in namespace {self.namespace!r}"
+
+
+@dataclass(eq=False)
+class SecretUnusable(VestryError):
+    """A secret, or the version that is asked for, is there but can't be had: destroyed, expired, or nothing is pending."""
+
+    namespace: str
+    name: str
+    version: int
+    problem: str
+
+    def __str__(self) -> str:
+        which = f"version {self.version} of secret" if self.version else "secret"
+        return f"{which} {self.name!r} of namespace {self.namespace!r} can't be had: {self.problem}"
+
+
+@dataclass(eq=False)
+class Sealed(VestryError):
+    """The keys of the secrets are not in memory: no unlock source opened a slot, or somebody sealed them."""
+
+    problem: str = ""
+
+    def __str__(self) -> str:
+        why = f" ({self.problem})" if self.problem else ""
+        return f"the secrets are sealed{why}: unseal them with `vestryctl unseal`"
+
+
+@dataclass(eq=False)
+class UnlockRefused(VestryError):
+    """A passphrase or a key opens no slot, or can't be used for one."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+@dataclass(eq=False)
+class SlotNotFound(VestryError):
+    """There is no such unlock slot."""
+
+    slot_id: str
+
+    def __str__(self) -> str:
+        return f"there is no unlock slot {self.slot_id!r}"
+
+
+@dataclass(eq=False)
+class LastSlot(VestryError):
+    """The last unlock slot can't be removed: nothing could open the secrets again."""
+
+    slot_id: str
+
+    def __str__(self) -> str:
+        return f"unlock slot {self.slot_id!r} is the last one: add another before you remove it"
