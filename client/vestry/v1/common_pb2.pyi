@@ -5,9 +5,11 @@ What every service of Vestry shares: who may call a method, where in a store's l
 that documents are made of.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
@@ -91,6 +93,12 @@ class _WatchEndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchE
     """Not set."""
     WATCH_END_REASON_SHUTTING_DOWN: _WatchEndReason.ValueType  # 1
     """The daemon is shutting down: reconnect and resume. The stream's status is UNAVAILABLE."""
+    WATCH_END_REASON_PERMISSION_LOST: _WatchEndReason.ValueType  # 2
+    """The policy no longer allows the watch. The stream's status is PERMISSION_DENIED."""
+    WATCH_END_REASON_CREDENTIALS_ENDED: _WatchEndReason.ValueType  # 3
+    """The caller's token or certificate has expired or was revoked: connect again with new credentials, and resume. The
+    stream's status is UNAUTHENTICATED.
+    """
 
 class WatchEndReason(_WatchEndReason, metaclass=_WatchEndReasonEnumTypeWrapper):
     """Why a watch ended."""
@@ -99,6 +107,12 @@ WATCH_END_REASON_UNSPECIFIED: WatchEndReason.ValueType  # 0
 """Not set."""
 WATCH_END_REASON_SHUTTING_DOWN: WatchEndReason.ValueType  # 1
 """The daemon is shutting down: reconnect and resume. The stream's status is UNAVAILABLE."""
+WATCH_END_REASON_PERMISSION_LOST: WatchEndReason.ValueType  # 2
+"""The policy no longer allows the watch. The stream's status is PERMISSION_DENIED."""
+WATCH_END_REASON_CREDENTIALS_ENDED: WatchEndReason.ValueType  # 3
+"""The caller's token or certificate has expired or was revoked: connect again with new credentials, and resume. The
+stream's status is UNAUTHENTICATED.
+"""
 Global___WatchEndReason: _TypeAlias = WatchEndReason  # noqa: Y015
 
 @_typing.final
@@ -108,28 +122,35 @@ class MethodAccess(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTION_FIELD_NUMBER: _builtins.int
-    RESOURCE_FIELD_NUMBER: _builtins.int
+    RESOURCES_FIELD_NUMBER: _builtins.int
     PURE_READ_FIELD_NUMBER: _builtins.int
+    ANY_CALLER_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """The action that the caller must be allowed, as `noun.verb`, e.g. `config.read`."""
-    resource: _builtins.str
-    """The resource that the action is checked on: a path in which `{field}` stands for a field of the request, e.g.
-    `namespaces/{namespace}/config`. A repeated field stands for one resource for each of its values.
-    """
     pure_read: _builtins.bool
     """True when the method changes nothing and answers from memory at once, unless a request asks for history that memory
     does not hold.
     """
+    any_caller: _builtins.bool
+    """True when every caller that is known may call the method, whatever the policy says: what it tells is the caller's own."""
+    @_builtins.property
+    def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The resources that the action is checked on, all of which must be allowed: paths in which `{field}` stands for a field
+        of the request, e.g. `namespaces/{namespace}/config`. A repeated field stands for one resource for each of its values.
+        An empty `namespace` stands for `default`. A `/` in a field is written `%2F`.
+        """
+
     def __init__(
         self,
         *,
         action: _builtins.str = ...,
-        resource: _builtins.str = ...,
+        resources: _abc.Iterable[_builtins.str] | None = ...,
         pure_read: _builtins.bool = ...,
+        any_caller: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "pure_read", b"pure_read", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "any_caller", b"any_caller", "pure_read", b"pure_read", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

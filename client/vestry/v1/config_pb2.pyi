@@ -30,6 +30,7 @@ class GetConfigRequest(_message.Message):
     POINTER_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     INCLUDE_PROVENANCE_FIELD_NUMBER: _builtins.int
+    RESOLVE_SECRETS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace; empty means `default`."""
     pointer: _builtins.str
@@ -40,6 +41,11 @@ class GetConfigRequest(_message.Message):
     """The version to read; 0 means the current one. VERSION_NOT_FOUND when it is not kept."""
     include_provenance: _builtins.bool
     """Whether to tell each leaf's layer."""
+    resolve_secrets: _builtins.bool
+    """Whether to put the values of secrets in the place of references to them, `{"$secret": "namespaces/…/secrets/…"}`. Each is
+    checked against what the caller may access, and audited. Where that fails the reference stays, with a member `$withheld`
+    that says why. Only for the current version.
+    """
     def __init__(
         self,
         *,
@@ -47,10 +53,11 @@ class GetConfigRequest(_message.Message):
         pointer: _builtins.str = ...,
         version: _builtins.int = ...,
         include_provenance: _builtins.bool = ...,
+        resolve_secrets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_provenance", b"include_provenance", "namespace", b"namespace", "pointer", b"pointer", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_provenance", b"include_provenance", "namespace", b"namespace", "pointer", b"pointer", "resolve_secrets", b"resolve_secrets", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

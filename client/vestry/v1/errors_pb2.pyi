@@ -80,6 +80,34 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DATA_LOSS. A version in the store doesn't add up to its checksum: restore a backup. Metadata: `kind`, `name`,
     `version`.
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 20
+    """UNAUTHENTICATED. The call needs to know its caller, and brought neither a token nor a certificate. Metadata: none."""
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 21
+    """UNAUTHENTICATED. The token or the certificate is not accepted: malformed, unknown, expired, revoked, used up. Get new
+    ones. Metadata: none.
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 22
+    """PERMISSION_DENIED. No rule allows the action to the caller, or one forbids it. Nobody has looked whether the resource
+    exists. Metadata: `caller`, `action`, `resource`.
+    """
+    ERROR_REASON_TOKEN_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND. There is no such token. Metadata: `token_id`."""
+    ERROR_REASON_SECRET_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """NOT_FOUND. There is no such secret, or it is deleted. Metadata: `namespace`, `name`, `is_deleted`."""
+    ERROR_REASON_SECRET_UNUSABLE: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION. The secret or its version can't be had: destroyed, expired, out of its grace period, or nothing is
+    pending. Metadata: `namespace`, `name`, `version` (0: none is meant).
+    """
+    ERROR_REASON_SEALED: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION. The keys of the secrets are not in memory. Everything but secrets goes on. Metadata: none."""
+    ERROR_REASON_UNLOCK_REFUSED: _ErrorReason.ValueType  # 27
+    """INVALID_ARGUMENT. A passphrase or a key opens no unlock slot or no exported file, or can't be used for one. Metadata:
+    none.
+    """
+    ERROR_REASON_SLOT_NOT_FOUND: _ErrorReason.ValueType  # 28
+    """NOT_FOUND. There is no such unlock slot. Metadata: `slot_id`."""
+    ERROR_REASON_LAST_SLOT: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION. The last unlock slot can't be removed. Metadata: `slot_id`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Each failed call ends with a google.rpc.Status that has exactly one google.rpc.ErrorInfo, but for what gRPC itself refuses
@@ -146,4 +174,32 @@ ERROR_REASON_RECORD_DAMAGED: ErrorReason.ValueType  # 19
 """DATA_LOSS. A version in the store doesn't add up to its checksum: restore a backup. Metadata: `kind`, `name`,
 `version`.
 """
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 20
+"""UNAUTHENTICATED. The call needs to know its caller, and brought neither a token nor a certificate. Metadata: none."""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 21
+"""UNAUTHENTICATED. The token or the certificate is not accepted: malformed, unknown, expired, revoked, used up. Get new
+ones. Metadata: none.
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 22
+"""PERMISSION_DENIED. No rule allows the action to the caller, or one forbids it. Nobody has looked whether the resource
+exists. Metadata: `caller`, `action`, `resource`.
+"""
+ERROR_REASON_TOKEN_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND. There is no such token. Metadata: `token_id`."""
+ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 24
+"""NOT_FOUND. There is no such secret, or it is deleted. Metadata: `namespace`, `name`, `is_deleted`."""
+ERROR_REASON_SECRET_UNUSABLE: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION. The secret or its version can't be had: destroyed, expired, out of its grace period, or nothing is
+pending. Metadata: `namespace`, `name`, `version` (0: none is meant).
+"""
+ERROR_REASON_SEALED: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION. The keys of the secrets are not in memory. Everything but secrets goes on. Metadata: none."""
+ERROR_REASON_UNLOCK_REFUSED: ErrorReason.ValueType  # 27
+"""INVALID_ARGUMENT. A passphrase or a key opens no unlock slot or no exported file, or can't be used for one. Metadata:
+none.
+"""
+ERROR_REASON_SLOT_NOT_FOUND: ErrorReason.ValueType  # 28
+"""NOT_FOUND. There is no such unlock slot. Metadata: `slot_id`."""
+ERROR_REASON_LAST_SLOT: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION. The last unlock slot can't be removed. Metadata: `slot_id`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
