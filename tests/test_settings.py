@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vestryd.domain.errors import SettingsInvalid
 from vestryd.settings import Settings, load, variable
+from vestryd.settings.model import Secrets
 
 SHIPPED = Path(__file__).parents[1] / "config" / "vestryd.toml"
 
@@ -77,7 +78,8 @@ def test_command_line_wins_over_environment_over_file(tmp_path: Path) -> None:
 def test_every_setting_has_a_variable(key: str, tmp_path: Path) -> None:
     """The variable named after a key sets that key, whatever its type."""
     value = flat(Settings())[key]
-    settings = load(None, environ={variable(key): str(value)}, overrides={})
+    text = "" if value in (None, ()) else str(value)
+    settings = load(None, environ={variable(key): text}, overrides={})
     assert flat(settings)[key] == (Path.cwd() / value if isinstance(value, Path) else value)
 
 
@@ -168,9 +170,36 @@ def test_tcp_on_loopback_is_accepted(address: str) -> None:
     "address", ["0.0.0.0:8378", "[::]:8378", "10.0.0.1:8378", "example.org:8378", "[2001:db8::1]:80"]
 )
 def test_tcp_elsewhere_is_refused(address: str) -> None:
-    """An address that other machines can reach is refused, and the message says why."""
+    """An address that other machines can reach is refused without TLS, and the message says what to set."""
     (problem,) = problems_of(environ={"VESTRY_LISTEN_TCP": address})
-    assert problem == f"VESTRY_LISTEN_TCP: must be a loopback address, not {address!r}: TCP is served without TLS"
+    assert problem.startswith(f"listen.tcp: must be a loopback address, not {address!r}, unless")
+    tls = {"listen.tls_certificate": "cert.pem", "listen.tls_key": "key.pem"}
+    assert load(None, environ={}, overrides={"listen.tcp": address, **tls}).listen.tcp == address
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["certificate"], "need each other"),
+        (["key"], "need each other"),
+        (["client_ca"], "mean nothing without listen.tls_certificate"),
+        (["certificate", "key", "crl"], "means nothing without listen.tls_client_ca"),
+    ],
+)
+def test_what_tls_needs_is_asked_for(given: list[str], problem: str) -> None:
+    """A certificate needs its key, a client CA a certificate, and a list of revoked ones a client CA."""
+    environ = {f"VESTRY_LISTEN_TLS_{name.upper()}": "file.pem" for name in given}
+    assert [problem in one for one in problems_of(environ=environ)] == [True]
+
+
+def test_a_list_is_written_with_commas_in_a_variable(tmp_path: Path) -> None:
+    """And as a list in the file; anything else is refused."""
+    assert load(None, environ={"VESTRY_SECRETS_FROM_ENVIRONMENT": "A, b/c=D,"}, overrides={}).secrets == Secrets(
+        from_environment=("A", "b/c=D")
+    )
+    file = written(tmp_path, '[secrets]\nfrom_environment = ["A", 1]')
+    (problem,) = problems_of(file)
+    assert "must be a list of texts, not ['A', 1]" in problem
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +12,13 @@ from typing import Any, cast
 import pytest
 from google.protobuf.message import Message
 
+from callers import Door, KnownCallers
 from engine import Engine, FakeSources, running
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.store import Store
 from vestryd.services.admin import AdminService, Daemon, Problem
 from vestryd.services.audit import AuditService
-from vestryd.services.call import Call
+from vestryd.services.call import Call, Peer
 from vestryd.services.config import ConfigService
 from vestryd.services.config_feed import ConfigPublisher, ConfigSource
 from vestryd.services.feed import Feed
@@ -46,6 +47,8 @@ class Services:
     problems: list[Problem]
     audit: MemoryAuditLog
     auditing: AuditService
+    callers: KnownCallers = field(default_factory=KnownCallers)
+    door: Door = field(default_factory=Door)
 
     async def ask(self, method: str, request: Message) -> Any:
         """Call a method of ConfigService, or of AdminService when it has no such; raise Refused when it fails."""
@@ -73,9 +76,9 @@ class Services:
 
     def _begin(self, method: str) -> tuple[Route, Call, Pipeline]:
         path = next(path for path in self.routes if path.endswith(f"/{method}"))
-        pipeline = Pipeline(self.routes, default_deadline_seconds=10)
+        pipeline = Pipeline(self.routes, authenticator=self.callers, guard=self.door, default_deadline_seconds=10)
         route = self.routes[path]
-        return route, pipeline.begin(route, caller="tester", metadata={}, timeout_seconds=None), pipeline
+        return route, pipeline.begin(route, peer=Peer(), metadata={}, timeout_seconds=None), pipeline
 
 
 @asynccontextmanager
@@ -119,7 +122,9 @@ async def serving(
         )
         config = ConfigService(engine.configs, feed, store=engine.store, environment="production")
         auditing = AuditService(audit, heartbeat_seconds=heartbeat_seconds)
-        routes.update(bind(table(), [admin, auditing, config]))
+        services = [admin, auditing, config]
+        ours = {one.service for one in services}
+        routes.update(bind({path: one for path, one in table().items() if one.service in ours}, services))
         yield Services(engine, feed, routes, problems, audit, auditing)
 
 

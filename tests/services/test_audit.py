@@ -275,7 +275,7 @@ async def test_a_backup_is_recorded_before_it_is_sent(tmp_path: Path) -> None:
     async with backing_up(tmp_path) as (services, backup):
         await anext(backup)
         (record,) = await services.audit.read(after=0, limit=10)
-        assert (record.actor, record.action, record.resource) == ("tester", "admin.backup", "daemon")
+        assert (record.actor, record.action, record.resource) == ("user:tester", "admin.backup", "daemon")
         assert (record.facts["backup_revision"], bool(record.request_id)) == (1, True)
 
 

@@ -49,7 +49,7 @@ class TestHistory:
     @pytest.mark.parametrize("position", ["x", "", "1.5", "9" * 5000])
     async def test_a_forged_page_token_is_refused(self, position: str) -> None:
         """Even when it names the right list."""
-        token = base64.urlsafe_b64encode(f"versions/default\n{position}".encode()).decode()
+        token = base64.urlsafe_b64encode(f"versions/config/default\n{position}".encode()).decode()
         async with serving(sources=sources(default={"n": 1})) as services:
             request = pb.ListConfigVersionsRequest(page_token=token)
             if position:

@@ -23,7 +23,7 @@ class TestWatchConfig:
             assert bookmark.HasField("bookmark")
             await services.update(b'{"n": 2}', message="why")
             change = await anext(stream)
-            assert (change.update.version, change.update.author, change.update.message) == (2, "tester", "why")
+            assert (change.update.version, change.update.author, change.update.message) == (2, "user:tester", "why")
             files.write("default", default=b"{")
             await services.engine.ingestion.reload()
             rejected = await anext(stream)

@@ -31,7 +31,7 @@ class TestUpdateConfig:
             await services.update(b'{"a": null}')
             assert services.engine.effective() == {"a": 1, "b": 3}
             version = (await services.ask("GetConfigVersion", pb.GetConfigVersionRequest(version=2))).version
-            assert (version.author, version.message, version.cause) == ("tester", "why", common.CAUSE_UPDATE)
+            assert (version.author, version.message, version.cause) == ("user:tester", "why", common.CAUSE_UPDATE)
 
     async def test_a_replacement_is_the_whole_runtime_layer(self) -> None:
         """A null in it deletes what the files say."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
 
-from vestry.v1 import common_pb2, config_pb2
+from vestry.v1 import common_pb2, config_pb2, secrets_pb2, tokens_pb2
 from vestryd.services.admin import AdminService
 from vestryd.services.audit import AuditService
 from vestryd.services.config import ConfigService
@@ -15,7 +16,7 @@ from vestryd.services.methods import FILES, Kind, MethodWithoutAccess, table
 
 def file_with(*, action: str = "thing.read", resource: str = "things", **options: Any) -> FileDescriptor:
     """Return a file of one service with one method, which takes a request with the field `name`."""
-    access = common_pb2.MethodAccess(action=action, resource=resource)
+    access = common_pb2.MethodAccess(action=action, resources=[resource] if resource else [])
     file = descriptor_pb2.FileDescriptorProto(
         name="thing.proto", package="thing.v1", syntax="proto3", dependency=["vestry/v1/common.proto"]
     )
@@ -58,10 +59,10 @@ def test_every_method_is_answered() -> None:
 def test_the_table_tells_what_the_options_say() -> None:
     """The action, the resource, and whether the method only reads from memory."""
     found = table()["/vestry.v1.ConfigService/GetConfig"]
-    assert (found.action, found.resource, found.is_pure_read, found.kind, found.handler) == (
+    assert (found.action, found.is_pure_read, found.is_for_any_caller, found.kind, found.handler) == (
         "config.read",
-        "namespaces/{namespace}/config",
         True,
+        False,
         Kind.UNARY,
         "get_config",
     )
@@ -72,8 +73,10 @@ def test_only_watches_and_copies_are_streams() -> None:
     assert {one.name for one in table().values() if one.kind is Kind.STREAM} == {
         "CreateBackup",
         "ExportAudit",
+        "ExportSecrets",
         "WatchAudit",
         "WatchConfig",
+        "WatchSecrets",
     }
 
 
@@ -92,12 +95,30 @@ def test_a_method_without_access_is_refused(action: str, resource: str) -> None:
 
 def test_a_resource_names_fields_that_the_request_has() -> None:
     """Else nothing could be checked at the door."""
-    assert table([file_with(resource="things/{name}")])["/thing.v1.ThingService/GetThing"].resource == "things/{name}"
+    method = table([file_with(resource="things/{name}")])["/thing.v1.ThingService/GetThing"]
+    assert method.resources(method.request(name="hammer")) == ("things/hammer",)  # type: ignore[call-arg]
     with pytest.raises(MethodWithoutAccess, match="'nick'"):
         table([file_with(resource="things/{nick}")])
 
 
-def test_a_resource_may_be_made_of_a_repeated_field() -> None:
-    """WatchConfig asks for several namespaces."""
-    assert "namespaces" in config_pb2.WatchConfigRequest.DESCRIPTOR.fields_by_name
-    assert table()["/vestry.v1.ConfigService/WatchConfig"].resource == "namespaces/{namespaces}/config"
+@pytest.mark.parametrize(
+    ("name", "request_", "resources"),
+    [
+        ("GetConfig", config_pb2.GetConfigRequest(), ["namespaces/default/config"]),
+        ("GetConfig", config_pb2.GetConfigRequest(namespace="a/../b"), ["namespaces/a%2F..%2Fb/config"]),
+        ("GetSecret", secrets_pb2.GetSecretRequest(name="x"), ["namespaces/default/secrets/x"]),
+        ("ReloadConfig", config_pb2.ReloadConfigRequest(), ["namespaces/*/config"]),
+        ("WatchConfig", config_pb2.WatchConfigRequest(), ["namespaces/default/config"]),
+        (
+            "WatchConfig",
+            config_pb2.WatchConfigRequest(namespaces=["a", "b"]),
+            ["namespaces/a/config", "namespaces/b/config"],
+        ),
+        ("CreateToken", tokens_pb2.CreateTokenRequest(user="ci"), ["users/ci/tokens"]),
+        ("CreateToken", tokens_pb2.CreateTokenRequest(user="ci", groups=["g"]), ["users/ci/tokens", "groups/g/tokens"]),
+    ],
+)
+def test_a_request_tells_its_resources(name: str, request_: Message, resources: list[str]) -> None:
+    """A repeated field makes many, an empty namespace is `default`, or every one, and no value makes two segments."""
+    method = next(one for one in table().values() if one.name == name)
+    assert list(method.resources(request_)) == resources

@@ -11,9 +11,10 @@ import pytest
 from google.rpc.code_pb2 import Code
 from structlog.testing import capture_logs
 
+from callers import Door, KnownCallers
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.errors import Compacted, DocumentNotFound, ShuttingDown, StoreUnavailable
-from vestryd.services.call import Call
+from vestryd.services.call import Authenticator, Call, Peer
 from vestryd.services.methods import Kind, Method
 from vestryd.services.pipeline import CallFailed, Handler, Pipeline, Reply, Route, bind
 
@@ -33,8 +34,9 @@ def route_of(handler: Handler, kind: Kind = Kind.UNARY) -> Route:
         request=pb.GetConfigRequest,
         response=pb.GetConfigResponse,
         action="config.read",
-        resource="namespaces/{namespace}/config",
+        resources=lambda request: (f"namespaces/{request.namespace}/config",),  # type: ignore[attr-defined]
         is_pure_read=True,
+        is_for_any_caller=False,
     )
     return Route(method, handler)
 
@@ -63,13 +65,24 @@ class Line:
 
 
 def begun(
-    handler: Handler, *, kind: Kind = Kind.UNARY, timeout_seconds: float | None = None, **metadata: str | bytes
+    handler: Handler,
+    *,
+    kind: Kind = Kind.UNARY,
+    timeout_seconds: float | None = None,
+    callers: Authenticator | None = None,
+    door: Door | None = None,
+    **metadata: str | bytes,
 ) -> Line:
     """Return a call that has just begun."""
     route = route_of(handler, kind)
-    pipeline = Pipeline({route.method.path: route}, default_deadline_seconds=30)
+    pipeline = Pipeline(
+        {route.method.path: route},
+        authenticator=callers or KnownCallers(),
+        guard=door or Door(),
+        default_deadline_seconds=30,
+    )
     given = {name.replace("_", "-"): value for name, value in metadata.items()}
-    call = pipeline.begin(route, caller="unix", metadata=given, timeout_seconds=timeout_seconds)
+    call = pipeline.begin(route, peer=Peer(), metadata=given, timeout_seconds=timeout_seconds)
     return Line(route, pipeline, call)
 
 
@@ -325,7 +338,7 @@ class TestTheLogLine:
             "log_level": "info",
             "method": "/vestry.v1.ConfigService/GetConfig",
             "code": "OK",
-            "caller": "unix",
+            "caller": "user:tester",
             "request_id": "id-1",
             "namespace": "billing",
         }

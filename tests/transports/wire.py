@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from grpc import aio
 
+from callers import Door, KnownCallers
 from vestry.v1 import config_pb2 as pb
 from vestryd.services.call import Call
 from vestryd.services.figures import Figures
@@ -87,7 +88,7 @@ def server_of(
     methods = table()
     found: dict[str, Any] = {GET: handlers.get, UPDATE: handlers.update, WATCH: handlers.watch}
     routes = {path: Route(methods[path], handler) for path, handler in found.items()}
-    pipeline = Pipeline(routes, default_deadline_seconds=PATIENCE_SECONDS)
+    pipeline = Pipeline(routes, authenticator=KnownCallers(), guard=Door(), default_deadline_seconds=PATIENCE_SECONDS)
     return AioServer(pipeline, unix=unix, tcp=tcp, max_request_bytes=MAX_REQUEST_BYTES), routes
 
 

@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vestry/v1/common.proto\x12\tvestry.v1\x1a google/protobuf/descriptor.proto\"X\n\x0cMethodAccess\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x11\n\tresources\x18\x02 \x03(\t\x12\x11\n\tpure_read\x18\x03 \x01(\x08\x12\x12\n\nany_caller\x18\x04 \x01(\x08\"H\n\rStoreRevision\x12\x10\n\x08store_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"v\n\tViolation\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x07 \x01(\x05\"\n\n\x08\x42ookmark\"F\n\x08WatchEnd\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.vestry.v1.WatchEndReason\x12\x0f\n\x07message\x18\x02 \x01(\t*o\n\x05Layer\x12\x15\n\x11LAYER_UNSPECIFIED\x10\x00\x12\x11\n\rLAYER_DEFAULT\x10\x01\x12\x15\n\x11LAYER_ENVIRONMENT\x10\x02\x12\x12\n\x0eLAYER_OVERRIDE\x10\x03\x12\x11\n\rLAYER_RUNTIME\x10\x04*T\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_FILE\x10\x01\x12\x10\n\x0c\x43\x41USE_UPDATE\x10\x02\x12\x12\n\x0e\x43\x41USE_ROLLBACK\x10\x03*\xa4\x01\n\x0eWatchEndReason\x12 \n\x1cWATCH_END_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eWATCH_END_REASON_SHUTTING_DOWN\x10\x01\x12$\n WATCH_END_REASON_PERMISSION_LOST\x10\x02\x12&\n\"WATCH_END_REASON_CREDENTIALS_ENDED\x10\x03:I\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xca\x89\x03 \x01(\x0b\x32\x17.vestry.v1.MethodAccessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16vestry/v1/common.proto\x12\tvestry.v1\x1a google/protobuf/descriptor.proto\"n\n\x0cMethodAccess\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x11\n\tresources\x18\x02 \x03(\t\x12\x11\n\tpure_read\x18\x03 \x01(\x08\x12\x12\n\nany_caller\x18\x04 \x01(\x08\x12\x14\n\x0c\x65mpty_is_all\x18\x05 \x01(\x08\"H\n\rStoreRevision\x12\x10\n\x08store_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"v\n\tViolation\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x0c\n\x04\x66ile\x18\x05 \x01(\t\x12\x0c\n\x04line\x18\x06 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x07 \x01(\x05\"\n\n\x08\x42ookmark\"F\n\x08WatchEnd\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.vestry.v1.WatchEndReason\x12\x0f\n\x07message\x18\x02 \x01(\t*o\n\x05Layer\x12\x15\n\x11LAYER_UNSPECIFIED\x10\x00\x12\x11\n\rLAYER_DEFAULT\x10\x01\x12\x15\n\x11LAYER_ENVIRONMENT\x10\x02\x12\x12\n\x0eLAYER_OVERRIDE\x10\x03\x12\x11\n\rLAYER_RUNTIME\x10\x04*T\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_FILE\x10\x01\x12\x10\n\x0c\x43\x41USE_UPDATE\x10\x02\x12\x12\n\x0e\x43\x41USE_ROLLBACK\x10\x03*\xa4\x01\n\x0eWatchEndReason\x12 \n\x1cWATCH_END_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eWATCH_END_REASON_SHUTTING_DOWN\x10\x01\x12$\n WATCH_END_REASON_PERMISSION_LOST\x10\x02\x12&\n\"WATCH_END_REASON_CREDENTIALS_ENDED\x10\x03:I\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xca\x89\x03 \x01(\x0b\x32\x17.vestry.v1.MethodAccessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vestry.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAYER']._serialized_start=439
-  _globals['_LAYER']._serialized_end=550
-  _globals['_CAUSE']._serialized_start=552
-  _globals['_CAUSE']._serialized_end=636
-  _globals['_WATCHENDREASON']._serialized_start=639
-  _globals['_WATCHENDREASON']._serialized_end=803
+  _globals['_LAYER']._serialized_start=461
+  _globals['_LAYER']._serialized_end=572
+  _globals['_CAUSE']._serialized_start=574
+  _globals['_CAUSE']._serialized_end=658
+  _globals['_WATCHENDREASON']._serialized_start=661
+  _globals['_WATCHENDREASON']._serialized_end=825
   _globals['_METHODACCESS']._serialized_start=71
-  _globals['_METHODACCESS']._serialized_end=159
-  _globals['_STOREREVISION']._serialized_start=161
-  _globals['_STOREREVISION']._serialized_end=233
-  _globals['_VIOLATION']._serialized_start=235
-  _globals['_VIOLATION']._serialized_end=353
-  _globals['_BOOKMARK']._serialized_start=355
-  _globals['_BOOKMARK']._serialized_end=365
-  _globals['_WATCHEND']._serialized_start=367
-  _globals['_WATCHEND']._serialized_end=437
+  _globals['_METHODACCESS']._serialized_end=181
+  _globals['_STOREREVISION']._serialized_start=183
+  _globals['_STOREREVISION']._serialized_end=255
+  _globals['_VIOLATION']._serialized_start=257
+  _globals['_VIOLATION']._serialized_end=375
+  _globals['_BOOKMARK']._serialized_start=377
+  _globals['_BOOKMARK']._serialized_end=387
+  _globals['_WATCHEND']._serialized_start=389
+  _globals['_WATCHEND']._serialized_end=459
 # @@protoc_insertion_point(module_scope)

@@ -125,6 +125,7 @@ class MethodAccess(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     PURE_READ_FIELD_NUMBER: _builtins.int
     ANY_CALLER_FIELD_NUMBER: _builtins.int
+    EMPTY_IS_ALL_FIELD_NUMBER: _builtins.int
     action: _builtins.str
     """The action that the caller must be allowed, as `noun.verb`, e.g. `config.read`."""
     pure_read: _builtins.bool
@@ -133,6 +134,10 @@ class MethodAccess(_message.Message):
     """
     any_caller: _builtins.bool
     """True when every caller that is known may call the method, whatever the policy says: what it tells is the caller's own."""
+    empty_is_all: _builtins.bool
+    """True when an empty `namespace` asks for all of them: then it stands for the segment `*`, which only a rule for every
+    namespace matches.
+    """
     @_builtins.property
     def resources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The resources that the action is checked on, all of which must be allowed: paths in which `{field}` stands for a field
@@ -147,10 +152,11 @@ class MethodAccess(_message.Message):
         resources: _abc.Iterable[_builtins.str] | None = ...,
         pure_read: _builtins.bool = ...,
         any_caller: _builtins.bool = ...,
+        empty_is_all: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "any_caller", b"any_caller", "pure_read", b"pure_read", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "any_caller", b"any_caller", "empty_is_all", b"empty_is_all", "pure_read", b"pure_read", "resources", b"resources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -109,7 +109,7 @@ class AdminService:
             call.facts.update(revision=revision, bytes=size)
             facts = {"backup_revision": revision, "bytes": size}
             await self._audit.record(
-                Entry(call.caller, "admin.backup", "daemon", request_id=call.request_id, facts=facts)
+                Entry(call.caller.name, "admin.backup", "daemon", request_id=call.request_id, facts=facts)
             )
             first = pb.CreateBackupResponse(revision=self._revision(revision), total_bytes=size)
             with path.open("rb") as file:

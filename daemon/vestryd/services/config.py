@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Mapping
+from functools import partial
 
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
@@ -21,9 +22,10 @@ from vestryd.domain.pointer import leaves, resolve, split
 from vestryd.domain.store import Store
 from vestryd.domain.versions import Slot
 from vestryd.services import config_messages as messages
-from vestryd.services import config_requests as requests
+from vestryd.services import document_requests as requests
 from vestryd.services.call import Call
 from vestryd.services.feed import Feed
+from vestryd.services.history import page_of
 from vestryd.services.paging import page_size, page_token, position_of
 
 MAX_WATCHED_NAMESPACES = 100
@@ -86,11 +88,11 @@ class ConfigService:
         name = self._document(request.namespace, call).name
         write = requests.write(request, call)
         if request.WhichOneof("change") == "merge_patch":
-            outcome = await self._configs.patch(
-                name, requests.json_object(name, "merge_patch", request.merge_patch), write
-            )
+            change = requests.json_object(KIND, name, "merge_patch", request.merge_patch)
+            outcome = await self._configs.patch(name, change, write)
         elif request.WhichOneof("change") == "replace":
-            outcome = await self._configs.replace(name, requests.json_object(name, "replace", request.replace), write)
+            change = requests.json_object(KIND, name, "replace", request.replace)
+            outcome = await self._configs.replace(name, change, write)
         else:
             raise InvalidField("change", "set merge_patch or replace")
         return pb.UpdateConfigResponse(
@@ -105,7 +107,7 @@ class ConfigService:
         document = self._document(request.namespace, call)
         layer = requests.layer(request.layer)
         try:
-            content = requests.json_object(document.name, "document", request.document)
+            content = requests.json_object(KIND, document.name, "document", request.document)
             violations = self._configs.validate(document.name, layer, content)
         except DocumentInvalid as error:
             violations = error.violations
@@ -118,16 +120,10 @@ class ConfigService:
     ) -> pb.ListConfigVersionsResponse:
         """List versions, newest first."""
         document = self._document(request.namespace, call)
-        scope = f"versions/{document.name}"
-        position = position_of(scope, request.page_token)
-        newest = min(requests.page_start(position), document.head.version) if position else document.head.version
-        size = page_size(request.page_size)
-        found = await self._configs.versions(document.name, newest=newest, limit=size)
-        following = found[-1][0].number - 1 if found else 0
-        more = following >= document.head.oldest
+        found, following = await page_of(document, request, partial(self._configs.versions, document.name))
         return pb.ListConfigVersionsResponse(
             versions=[messages.version(document.name, version, revision) for version, revision in found],
-            next_page_token=page_token(scope, str(following)) if more else "",
+            next_page_token=following,
         )
 
     async def get_config_version(self, request: pb.GetConfigVersionRequest, call: Call) -> pb.GetConfigVersionResponse:
@@ -221,11 +217,7 @@ class ConfigService:
         return self._configs.get(name)
 
     def _revision(self, revision: int | None = None) -> common.StoreRevision:
-        return common.StoreRevision(
-            store_id=self._store.store_id,
-            incarnation=self._store.incarnation,
-            revision=self._configs.revision if revision is None else revision,
-        )
+        return messages.store_revision(self._store, self._configs.revision if revision is None else revision)
 
     async def _get_version(self, document: Document, request: pb.GetConfigRequest) -> pb.GetConfigResponse:
         version, _ = await self._configs.version(document.name, requests.version_number("version", request.version))

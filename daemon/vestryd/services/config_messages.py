@@ -15,6 +15,7 @@ from vestryd.domain.errors import Violation
 from vestryd.domain.ingest import Rejection
 from vestryd.domain.jsonvalue import canonical
 from vestryd.domain.layers import Layer
+from vestryd.domain.store import Store
 from vestryd.domain.versions import Version
 
 MAX_VIOLATIONS = 100
@@ -108,6 +109,11 @@ def explanation(leaf: Leaf, document: Document) -> pb.LeafExplanation:
 def layer_number(layer: Layer) -> common.Layer.ValueType:
     """Return the proto's number of a layer: it is the domain's."""
     return common.Layer.ValueType(layer)
+
+
+def store_revision(store: Store, revision: int) -> common.StoreRevision:
+    """Return a revision with the names of the store's life that it belongs to."""
+    return common.StoreRevision(store_id=store.store_id, incarnation=store.incarnation, revision=revision)
 
 
 def timestamp(time: datetime) -> Timestamp:

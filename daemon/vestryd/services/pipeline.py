@@ -1,7 +1,7 @@
 """What happens to every call on its way to a handler and back, whatever wire it came over.
 
 A transport finds the route, begins a call, and hands over bytes; it gets bytes back, or how the call failed. In between
-stand: the request id, the caller, the deadline, the figures, the log line, and the errors through one table.
+stand: the request id, who calls, whether they may, the deadline, the figures, the log line, and the errors through one table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
@@ -19,9 +19,13 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from google.rpc.code_pb2 import Code
 
-from vestryd.domain.errors import InvalidField, VestryError
-from vestryd.services.call import Call
+from vestry.v1 import common_pb2 as common
+from vestryd.domain.access import Guard
+from vestryd.domain.errors import CredentialsMissing, InvalidField, PermissionDenied, VestryError
+from vestryd.domain.identity import Caller
+from vestryd.services.call import Authenticator, Call, Peer
 from vestryd.services.figures import Figures
+from vestryd.services.live import LiveStreams
 from vestryd.services.methods import Method
 from vestryd.services.status import TABLE, DeadlineExceeded, Failure, InternalError, failure
 
@@ -77,20 +81,33 @@ def bind(table: Mapping[str, Method], services: Iterable[object]) -> dict[str, R
 
 
 class Pipeline:
-    """The way of a call, for as long as the daemon serves. It belongs to one event loop."""
+    """The way of a call, for as long as the daemon serves. It belongs to one event loop.
 
-    def __init__(self, routes: Mapping[str, Route], *, default_deadline_seconds: float) -> None:
+    `live` ends the streams whose callers may no longer have them; somebody has to run it.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        *,
+        authenticator: Authenticator,
+        guard: Guard,
+        default_deadline_seconds: float,
+    ) -> None:
         self.routes = routes
+        self.live = LiveStreams(authenticator, guard)
+        self._authenticator = authenticator
+        self._guard = guard
         self._default_deadline_seconds = default_deadline_seconds
 
-    def begin(self, route: Route, *, caller: str, metadata: Metadata, timeout_seconds: float | None) -> Call:
+    def begin(self, route: Route, *, peer: Peer, metadata: Metadata, timeout_seconds: float | None) -> Call:
         """Return the call that has just arrived. `timeout_seconds` is what the caller allows, None if it doesn't say."""
         route.figures.begin()
         seconds = self._default_deadline_seconds if timeout_seconds is None else timeout_seconds
         request_id = _request_id(metadata)
         return Call(
             method=route.method,
-            caller=caller,
+            peer=peer,
             request_id=request_id,
             arrival=time.monotonic(),
             timeout_seconds=seconds,
@@ -101,7 +118,10 @@ class Pipeline:
     def unary(self, route: Route, data: bytes, call: Call) -> Reply | Awaitable[Reply]:
         """Answer a unary call: at once when its handler does, else with an awaitable."""
         try:
-            answer = route.handler(_parse(route.method, data), call)
+            caller = self._authenticator.identify(call.peer, call.metadata)
+            if not isinstance(caller, Caller):
+                return self._wait(route, call, self._answer_later(route, data, call, caller))
+            answer = self._answer(route, data, call, caller)
             if isawaitable(answer):
                 return self._wait(route, call, answer)
             body = answer.SerializeToString()
@@ -109,6 +129,62 @@ class Pipeline:
             return Reply(b"", _fail(route, call, error))
         _end(route, call, "OK")
         return Reply(body)
+
+    async def stream(self, route: Route, data: bytes, call: Call) -> AsyncGenerator[bytes, None]:
+        """Answer a stream: yield its messages' bytes. Raises CallFailed when it ends otherwise than by being done."""
+        code = "CANCELLED"  # unless we learn better: the caller goes away
+        try:
+            caller = self._authenticator.identify(call.peer, call.metadata)
+            call.caller = caller if isinstance(caller, Caller) else await caller
+            request, resources = self._admit(route.method, data, call)
+            with self.live.holding(call, resources):
+                answers: AsyncGenerator[bytes | Message, None] = route.handler(request, call)
+                async with contextlib.aclosing(answers):  # what it holds is let go of now, not when it is collected
+                    async for answer in answers:
+                        yield answer if isinstance(answer, bytes) else answer.SerializeToString()
+            code = "OK"
+        except asyncio.CancelledError:
+            if call.ended is None:
+                raise
+            code = ""
+            _take_back_cancellation()
+            if body := _farewell(route.method, call.ended):
+                yield body
+            raise CallFailed(_fail(route, call, call.ended)) from call.ended
+        except Exception as error:
+            code = ""
+            raise CallFailed(_fail(route, call, error)) from error
+        finally:
+            if code == "OK" or (code and call.ended is None):
+                _end(route, call, code)
+
+    def cut_off(self, route: Route, call: Call) -> CallFailed | None:
+        """Return how a stream failed whose sending was cancelled because of `call.ended`; None when the caller went away."""
+        if call.ended is None:
+            return None
+        _take_back_cancellation()
+        return CallFailed(_fail(route, call, call.ended))
+
+    def _answer(self, route: Route, data: bytes, call: Call, caller: Caller) -> Any:
+        call.caller = caller
+        request, _ = self._admit(route.method, data, call)
+        return route.handler(request, call)
+
+    async def _answer_later(self, route: Route, data: bytes, call: Call, caller: Awaitable[Caller]) -> Message:
+        answer = self._answer(route, data, call, await caller)
+        found: Message = await answer if isawaitable(answer) else answer
+        return found
+
+    def _admit(self, method: Method, data: bytes, call: Call) -> tuple[Message, Sequence[str]]:
+        """Return the request and its resources, if the caller may. Who is not known learns nothing of the request."""
+        if not call.caller.is_known:
+            raise CredentialsMissing
+        request = _parse(method, data)
+        resources = method.resources(request)
+        if not method.is_for_any_caller:
+            for resource in resources:
+                self._guard.require(call.caller, method.action, resource)
+        return request, resources
 
     async def _wait(self, route: Route, call: Call, answer: Awaitable[Message]) -> Reply:
         try:
@@ -126,21 +202,20 @@ class Pipeline:
         _end(route, call, "OK")
         return Reply(body)
 
-    async def stream(self, route: Route, data: bytes, call: Call) -> AsyncGenerator[bytes, None]:
-        """Answer a stream: yield its messages' bytes. Raises CallFailed when it ends otherwise than by being done."""
-        code = "CANCELLED"  # unless we learn better: the caller goes away
-        try:
-            answers: AsyncGenerator[bytes | Message, None] = route.handler(_parse(route.method, data), call)
-            async with contextlib.aclosing(answers):  # what it holds is let go of now, not when it is collected
-                async for answer in answers:
-                    yield answer if isinstance(answer, bytes) else answer.SerializeToString()
-            code = "OK"
-        except Exception as error:
-            code = ""
-            raise CallFailed(_fail(route, call, error)) from error
-        finally:
-            if code:
-                _end(route, call, code)
+
+def _take_back_cancellation() -> None:
+    task = asyncio.current_task()
+    assert task, "a stream is sent by a task"
+    task.uncancel()
+
+
+def _farewell(method: Method, error: VestryError) -> bytes:
+    """Return the last message of a watch that its caller may no longer have; nothing for a stream without such a message."""
+    if "end" not in method.response.DESCRIPTOR.fields_by_name:
+        return b""
+    is_permission = isinstance(error, PermissionDenied)
+    reason = common.WATCH_END_REASON_PERMISSION_LOST if is_permission else common.WATCH_END_REASON_CREDENTIALS_ENDED
+    return method.response(end=common.WatchEnd(reason=reason, message=str(error))).SerializeToString()
 
 
 def _parse(method: Method, data: bytes) -> Message:
@@ -176,7 +251,7 @@ def _end(route: Route, call: Call, code: str, **facts: object) -> None:
         method=route.method.path,
         code=code,
         milliseconds=round(seconds * 1000, 3),
-        caller=call.caller,
+        caller=call.caller.name,
         request_id=call.request_id,
         **call.facts,
         **facts,

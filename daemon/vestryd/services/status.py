@@ -77,6 +77,16 @@ TABLE: Mapping[type[errors.VestryError], tuple[int, ErrorReason.ValueType]] = {
     errors.AuditUnavailable: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_AUDIT_UNAVAILABLE),
     errors.BackupUnsupported: (Code.UNIMPLEMENTED, ErrorReason.ERROR_REASON_BACKUP_UNSUPPORTED),
     errors.ShuttingDown: (Code.UNAVAILABLE, ErrorReason.ERROR_REASON_SHUTTING_DOWN),
+    errors.CredentialsMissing: (Code.UNAUTHENTICATED, ErrorReason.ERROR_REASON_CREDENTIALS_MISSING),
+    errors.CredentialsInvalid: (Code.UNAUTHENTICATED, ErrorReason.ERROR_REASON_CREDENTIALS_INVALID),
+    errors.PermissionDenied: (Code.PERMISSION_DENIED, ErrorReason.ERROR_REASON_PERMISSION_DENIED),
+    errors.TokenNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_TOKEN_NOT_FOUND),
+    errors.SecretNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_SECRET_NOT_FOUND),
+    errors.SecretUnusable: (Code.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_SECRET_UNUSABLE),
+    errors.Sealed: (Code.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_SEALED),
+    errors.UnlockRefused: (Code.INVALID_ARGUMENT, ErrorReason.ERROR_REASON_UNLOCK_REFUSED),
+    errors.SlotNotFound: (Code.NOT_FOUND, ErrorReason.ERROR_REASON_SLOT_NOT_FOUND),
+    errors.LastSlot: (Code.FAILED_PRECONDITION, ErrorReason.ERROR_REASON_LAST_SLOT),
     DeadlineExceeded: (Code.DEADLINE_EXCEEDED, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED),
     InternalError: (Code.INTERNAL, ErrorReason.ERROR_REASON_INTERNAL),
 }
@@ -116,7 +126,7 @@ def _metadata(error: errors.VestryError) -> Facts:
         elif field.name == "field_name":
             facts["field"] = value
         elif field.name not in {"problem", "path"}:
-            facts[field.name] = str(value)[:MAX_FACT_CHARACTERS]
+            facts[field.name] = (str(value).lower() if isinstance(value, bool) else str(value))[:MAX_FACT_CHARACTERS]
     return facts
 
 

@@ -11,6 +11,7 @@ from vestryd.domain.names import check_environment
 
 MAX_SOCKET_PATH_BYTES = 107  # unix(7)
 MAX_PORT = 65_535
+_ADDRESS = re.compile(r"(?:\[(?P<v6>.+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,23 @@ def socket_mode(value: str) -> str:
     return "" if re.fullmatch(r"0?[0-7]{3}", value) else f'must be octal digits such as "0660", not {value!r}'
 
 
-def loopback_address(value: str) -> str:
-    """Accept host:port with a loopback address, or nothing."""
-    if not value:
-        return ""
-    parts = re.fullmatch(r"(?:\[(?P<v6>.+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})", value)
-    if not parts or int(parts["port"]) > MAX_PORT:
+def tcp_address(value: str) -> str:
+    """Accept host:port, or nothing."""
+    parts = _ADDRESS.fullmatch(value)
+    if value and (not parts or int(parts["port"]) > MAX_PORT):
         return f'must be host:port such as "127.0.0.1:8378" or "[::1]:8378", not {value!r}'
+    return ""
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether host:port can be reached from this machine alone."""
+    parts = _ADDRESS.fullmatch(address)
     try:
-        is_loopback = parts["host"] == "localhost" or ip_address(parts["v6"] or parts["host"]).is_loopback
+        return parts is not None and (
+            parts["host"] == "localhost" or ip_address(parts["v6"] or parts["host"]).is_loopback
+        )
     except ValueError:
-        is_loopback = False
-    return "" if is_loopback else f"must be a loopback address, not {value!r}: TCP is served without TLS"
+        return False
 
 
 def not_empty(value: str) -> str:

@@ -15,11 +15,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, cast, get_args, get_origin, get_type_hints
 
 from vestryd.domain.errors import SettingsInvalid
+from vestryd.settings.checks import is_loopback
 from vestryd.settings.model import Settings
 
 CONFIGURATION_DIRECTORY = "/etc/vestry"  # without a settings file and without systemd
 ENVIRONMENT_PREFIX = "VESTRY_"
-CLIENT_PREFIXES = ("VESTRY_ADDRESS", "VESTRY_CACHE_", "VESTRY_CLIENT_", "VESTRY_OUTPUT")  # the client library's
+CLIENT_PREFIXES = (  # the client library's
+    "VESTRY_ADDRESS",
+    "VESTRY_CACHE_",
+    "VESTRY_CLIENT_",
+    "VESTRY_OUTPUT",
+    "VESTRY_TLS_",
+    "VESTRY_TOKEN",
+)
+OTHERS = (
+    "VESTRY_FAILPOINT",
+    "VESTRY_UNLOCK_PASSPHRASE",
+)  # read where they are needed: domain/failpoints, host/unlocking
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +69,29 @@ def load(path: Path | None, *, environ: Mapping[str, str], overrides: Mapping[st
             except ValueError as error:
                 problems.append(f"{source.where}{name}: {error}")
     settings: Settings = _build(Settings, values)
-    if not settings.listen.unix and not settings.listen.tcp:
-        problems.append("listen.unix and listen.tcp are both empty: nobody could reach the daemon")
+    problems += _contradictions(settings)
     if problems:
         raise SettingsInvalid(tuple(problems))
     return settings
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with settings that are fine each by itself."""
+    listen = settings.listen
+    if not listen.unix and not listen.tcp:
+        yield "listen.unix and listen.tcp are both empty: nobody could reach the daemon"
+    if (listen.tls_certificate is None) != (listen.tls_key is None):
+        yield "listen.tls_certificate and listen.tls_key need each other: set both, or none"
+    if listen.tls_certificate is None:
+        if listen.tls_client_ca or listen.tls_crl:
+            yield "listen.tls_client_ca and listen.tls_crl mean nothing without listen.tls_certificate and listen.tls_key"
+        if listen.tcp and not is_loopback(listen.tcp):
+            yield (
+                f"listen.tcp: must be a loopback address, not {listen.tcp!r}, unless TCP is served over TLS: set "
+                "listen.tls_certificate and listen.tls_key"
+            )
+    if listen.tls_crl and not listen.tls_client_ca:
+        yield "listen.tls_crl means nothing without listen.tls_client_ca, whose certificates it revokes"
 
 
 def variable(key: str) -> str:
@@ -123,8 +153,8 @@ def _flatten(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, object]:
-    ours = (name for name in environ if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(CLIENT_PREFIXES))
-    return {name: environ[name] for name in sorted(ours)}
+    ours = {name for name in environ if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(CLIENT_PREFIXES)}
+    return {name: environ[name] for name in sorted(ours - {*OTHERS})}
 
 
 def _unknown(name: str, known: Mapping[str, str]) -> NoReturn:
@@ -143,12 +173,16 @@ def _convert(annotated: Any, value: object, source: Source) -> object:
         if value not in get_args(kind):
             raise ValueError(f"must be one of {', '.join(get_args(kind))}, not {value!r}")
         return value
+    if kind == tuple[str, ...]:
+        return _texts(value, source)
     if kind in {int, float}:
         value = _number(kind, value, source)
     elif not isinstance(value, str | Path):
         raise ValueError(f"must be text, not {value!r}")
     elif kind is Path:
         return _path(value, source)
+    elif kind == Path | None:
+        return _path(value, source) if str(value) else None
     for problem in (check(value) for check in checks):
         if problem:
             raise ValueError(problem)
@@ -166,6 +200,16 @@ def _number(kind: type, value: object, source: Source) -> object:
     if not is_number or isinstance(value, bool):
         raise ValueError(f"must be {expected}, not {value!r}")
     return value
+
+
+def _texts(value: object, source: Source) -> tuple[str, ...]:
+    """Return a list of texts; in a variable they stand between commas."""
+    texts = (
+        [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) and source.is_text else value
+    )
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        raise ValueError(f"must be a list of texts, not {value!r}")
+    return tuple(texts)
 
 
 def _path(value: str | Path, source: Source) -> Path:

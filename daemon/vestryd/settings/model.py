@@ -13,21 +13,25 @@ from typing import Annotated, Literal
 from vestryd.settings.checks import (
     Between,
     environment_name,
-    loopback_address,
     not_empty,
     socket_mode,
     socket_path,
+    tcp_address,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where clients reach the daemon: on a unix socket, on TCP, or both."""
+    """Where clients reach the daemon: on a unix socket, on TCP, or both. With a certificate and a key, TCP is TLS."""
 
     unix: Annotated[str, socket_path] = "/run/vestry/vestry.sock"
     unix_mode: Annotated[str, socket_mode] = "0660"
     unix_group: str = ""
-    tcp: Annotated[str, loopback_address] = "127.0.0.1:8378"
+    tcp: Annotated[str, tcp_address] = "127.0.0.1:8378"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    tls_crl: Path | None = None
 
     @property
     def unix_mode_bits(self) -> int:
@@ -80,6 +84,14 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """What opens the secrets, and what is taken in among them from the daemon's environment when it starts."""
+
+    unlock_key_file: Path | None = None
+    from_environment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a call may cost."""
 
@@ -108,6 +120,7 @@ class Settings:
     watch: Watch = field(default_factory=Watch)
     history: History = field(default_factory=History)
     audit: Audit = field(default_factory=Audit)
+    secrets: Secrets = field(default_factory=Secrets)
     limits: Limits = field(default_factory=Limits)
     log: Log = field(default_factory=Log)
 

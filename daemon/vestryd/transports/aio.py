@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import isawaitable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ import grpc
 from grpc import aio
 
 from vestryd.domain.errors import AddressUnusable
-from vestryd.services.call import Call
+from vestryd.services.call import Call, Peer
 from vestryd.services.methods import Kind
 from vestryd.services.pipeline import CallFailed, Pipeline, Route
 from vestryd.services.status import Failure
@@ -140,13 +141,22 @@ def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, b
         except aio.InternalError:
             return  # the peer went away while we wrote: nobody is left to be told
         except CallFailed as error:
-            _send_trailing(context, call, error.failure)
-            await context.abort(CODES[error.failure.code], error.failure.message)
+            await _abort_stream(context, call, error)
+        except asyncio.CancelledError:
+            error = pipeline.cut_off(route, call)
+            if error is None:
+                raise
+            await _abort_stream(context, call, error)
         _send_trailing(context, call, None)
 
     if route.method.kind is Kind.STREAM:
         return grpc.unary_stream_rpc_method_handler(stream)
     return grpc.unary_unary_rpc_method_handler(unary)
+
+
+async def _abort_stream(context: RpcContext, call: Call, error: CallFailed) -> None:
+    _send_trailing(context, call, error.failure)
+    await context.abort(CODES[error.failure.code], error.failure.message)
 
 
 async def _write_all(bodies: AsyncIterator[bytes], context: RpcContext) -> None:
@@ -157,21 +167,24 @@ async def _write_all(bodies: AsyncIterator[bytes], context: RpcContext) -> None:
 def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
     return pipeline.begin(
         route,
-        caller=_caller(context.peer()),
+        peer=_peer_of(context),
         metadata=dict(context.invocation_metadata() or ()),
         timeout_seconds=context.time_remaining(),
     )
 
 
-@lru_cache(maxsize=1024)  # asked at each call, and a peer makes many
-def _caller(peer: str) -> str:
-    """Return what is known of the caller: over which socket it came. Who it is, only access control can tell.
+def _peer_of(context: RpcContext) -> Peer:
+    certificates = context.auth_context().get("x509_pem_cert")
+    return _peer(context.peer(), certificates[0] if certificates else b"")
 
-    grpcio percent-encodes the brackets of an IPv6 address.
-    """
-    if peer.startswith("unix"):
-        return "unix"
-    return unquote(peer).partition(":")[2].rpartition(":")[0]  # without scheme and port
+
+@lru_cache(maxsize=1024)  # asked at each call, and a peer makes many
+def _peer(name: str, certificate: bytes) -> Peer:
+    """Return what gRPC knows of the other end. It percent-encodes the brackets of an IPv6 address."""
+    if name.startswith("unix"):
+        return Peer(None, certificate)
+    host = unquote(name).partition(":")[2].rpartition(":")[0]  # without scheme and port
+    return Peer(ip_address(host.strip("[]").partition("%")[0]), certificate)
 
 
 def _send_trailing(context: RpcContext, call: Call, failure: Failure | None) -> None:

@@ -1,27 +1,30 @@
-"""What the requests of ConfigService hold: from fields to the domain's terms, checked."""
+"""What requests about layered documents hold: from fields to the domain's terms, checked."""
 
 from __future__ import annotations
 
 from vestry.v1 import common_pb2 as common
-from vestry.v1 import config_pb2 as pb
-from vestryd.domain.config import KIND, Write
-from vestryd.domain.errors import DocumentInvalid, InvalidField, InvalidPageToken, SourceInvalid
+from vestry.v1.access_pb2 import RollbackPolicyRequest, UpdatePolicyRequest
+from vestry.v1.config_pb2 import RollbackConfigRequest, UpdateConfigRequest
+from vestryd.domain.errors import DocumentInvalid, InvalidField, SourceInvalid
 from vestryd.domain.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, checksum
+from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
 from vestryd.services.call import Call
 
 MAX_MESSAGE_CHARACTERS = 1024
 MAX_REQUEST_ID_CHARACTERS = 128
 
+WriteRequest = UpdateConfigRequest | RollbackConfigRequest | UpdatePolicyRequest | RollbackPolicyRequest
 
-def write(request: pb.UpdateConfigRequest | pb.RollbackConfigRequest, call: Call) -> Write:
+
+def write(request: WriteRequest, call: Call) -> Write:
     """Return what a write says beside its change. Raises InvalidField."""
     if len(request.message) > MAX_MESSAGE_CHARACTERS:
         raise InvalidField("message", f"it is longer than {MAX_MESSAGE_CHARACTERS} characters")
     _check_request_id(request.request_id)
     return Write(
-        author=call.caller,
+        author=call.caller.name,
         message=request.message,
         expected_version=request.expected_version if request.HasField("expected_version") else None,
         dry_run=request.dry_run,
@@ -37,12 +40,12 @@ def _check_request_id(request_id: str) -> None:
         raise InvalidField("request_id", f"use at most {MAX_REQUEST_ID_CHARACTERS} printable ASCII characters")
 
 
-def json_object(namespace: str, field: str, content: bytes) -> Json:
+def json_object(kind: str, name: str, field: str, content: bytes) -> Json:
     """Return the JSON object in a field of the request. Raises DocumentInvalid, naming the field as its file."""
     try:
         return require_object(parse(content, format="json", file=field), file=field)
     except SourceInvalid as error:
-        raise DocumentInvalid(KIND, namespace, error.violations) from error
+        raise DocumentInvalid(kind, name, error.violations) from error
 
 
 def layer(number: common.Layer.ValueType) -> Layer | None:
@@ -58,11 +61,3 @@ def version_number(field: str, number: int) -> int:
     if number < 0:
         raise InvalidField(field, "a version is 1 or more; 0 means the current one")
     return number
-
-
-def page_start(position: str) -> int:
-    """Return the version that a page begins with. Raises InvalidPageToken."""
-    try:
-        return int(position)
-    except ValueError as error:
-        raise InvalidPageToken from error

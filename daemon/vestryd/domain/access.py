@@ -1,0 +1,65 @@
+"""The door: may this caller do that? The policy in force decides, and every refusal is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from vestryd.domain.clock import Clock
+from vestryd.domain.documents import Documents, Kind
+from vestryd.domain.errors import CredentialsMissing, PermissionDenied
+from vestryd.domain.identity import Caller
+from vestryd.domain.policy import BUILT_IN, Policy, compile_policy
+from vestryd.domain.policy_schema import POLICY_SCHEMA
+
+KIND = "access"
+NAME = "policy"  # of the one document
+RESOURCE = "access"
+
+
+class Guard(Protocol):
+    """What stands at a door."""
+
+    def require(self, caller: Caller, action: str, resource: str) -> None:
+        """Return if `caller` may. Raises CredentialsMissing, PermissionDenied."""
+
+
+def access_kind(actions: frozenset[str]) -> Kind:
+    """Return the document kind of the policy, which may speak of `actions` alone."""
+    return Kind(KIND, lambda _name, document: compile_policy(document, actions=actions), POLICY_SCHEMA, BUILT_IN)
+
+
+class Access:
+    """The policy in force, for as long as the daemon lives. `on_denied` hears of each refusal; it may not wait or raise."""
+
+    def __init__(self, documents: Documents, clock: Clock, actions: frozenset[str]) -> None:
+        self.on_denied: Callable[[Caller, str, str], None] = lambda _caller, _action, _resource: None
+        self._documents = documents
+        self._clock = clock
+        self._built_in = compile_policy(BUILT_IN, actions=actions)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force: the built-in one while there is no other, or none that this release understands."""
+        document = self._documents.find(KIND, NAME)
+        return self._built_in if document is None or document.broken else document.compiled
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the policy in the store."""
+        document = self._documents.find(KIND, NAME)
+        if document and document.broken:
+            more = f", and {len(document.broken) - 1} more" if len(document.broken) > 1 else ""
+            yield (
+                f"version {document.version.number} of the policy can't be used by this release: {document.broken[0]}{more}. "
+                "Until it is corrected, the built-in policy is in force: local administrators may do everything, nobody "
+                "else may do anything"
+            )
+
+    def require(self, caller: Caller, action: str, resource: str) -> None:
+        """Return if `caller` may do `action` to `resource`. Raises CredentialsMissing, PermissionDenied."""
+        if not caller.is_known:
+            raise CredentialsMissing
+        decision = self.policy.check(caller, action, resource, self._clock.now())
+        if not decision.is_allowed:
+            self.on_denied(caller, action, resource)
+            raise PermissionDenied(caller.name, action, resource, decision.problem)
