@@ -290,3 +290,38 @@ async def _answer(call: Awaitable[bytes]) -> pb.UpdateConfigResponse:
 def _bytes(value: str | bytes) -> bytes:
     assert isinstance(value, bytes)
     return value
+
+
+class TestTheDoor:
+    """Streams whose callers lose their right to them."""
+
+    async def test_a_watch_ends_with_a_status(self) -> None:
+        """Of the class of what was lost, within a second and unasked."""
+        async with serving() as served, served.channel() as channel:
+            call = stream(channel, WATCH, b"")
+            await call.read()
+            served.callers.is_ended = True
+            served.handlers.go.set()
+            error = await failure_of(_read_on(call))
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert STATUS_DETAILS in dict(error.trailing_metadata() or ())
+
+    async def test_a_reader_that_has_stopped_is_cut_off_too(self) -> None:
+        """Though nothing can be sent to it any more: the handler ends, and the call is over."""
+        async with serving() as served, served.channel() as channel:
+            call = stream(channel, WATCH, b"")
+            await eventually(served.handlers.started)
+            while True:  # until its window is full
+                written = served.handlers.written
+                await asyncio.sleep(0.05)
+                if written == served.handlers.written:
+                    break
+            served.callers.is_ended = True
+            await eventually(served.handlers.cancelled)
+            await until_idle(served.routes[WATCH].figures)
+            call.cancel()
+
+
+async def _read_on(call: aio.UnaryStreamCall[bytes, bytes]) -> None:
+    while await call.read():
+        pass

@@ -75,6 +75,7 @@ class Served:
     server: AioServer
     handlers: Handlers
     routes: Mapping[str, Route]
+    callers: KnownCallers
 
     def channel(self) -> aio.Channel:
         """Return a channel to the first listener, whose windows stay as small as they begin."""
@@ -82,28 +83,33 @@ class Served:
 
 
 def server_of(
-    handlers: Handlers, *, unix: UnixSocket | None = None, tcp: str = ""
-) -> tuple[AioServer, dict[str, Route]]:
-    """Return a server of three methods, which doesn't listen yet."""
+    handlers: Handlers, *, unix: UnixSocket | None = None, tcp: str = "", callers: KnownCallers | None = None
+) -> tuple[AioServer, Pipeline]:
+    """Return a server of three methods, which doesn't listen yet, and its pipeline."""
     methods = table()
     found: dict[str, Any] = {GET: handlers.get, UPDATE: handlers.update, WATCH: handlers.watch}
     routes = {path: Route(methods[path], handler) for path, handler in found.items()}
-    pipeline = Pipeline(routes, authenticator=KnownCallers(), guard=Door(), default_deadline_seconds=PATIENCE_SECONDS)
-    return AioServer(pipeline, unix=unix, tcp=tcp, max_request_bytes=MAX_REQUEST_BYTES), routes
+    pipeline = Pipeline(
+        routes, authenticator=callers or KnownCallers(), guard=Door(), default_deadline_seconds=PATIENCE_SECONDS
+    )
+    return AioServer(pipeline, unix=unix, tcp=tcp, max_request_bytes=MAX_REQUEST_BYTES), pipeline
 
 
 @asynccontextmanager
 async def serving(*, unix: UnixSocket | None = None, tcp: str = "127.0.0.1:0") -> AsyncIterator[Served]:
     """Serve until the block ends."""
-    handlers = Handlers()
-    server, routes = server_of(handlers, unix=unix, tcp=tcp)
+    handlers, callers = Handlers(), KnownCallers()
+    server, pipeline = server_of(handlers, unix=unix, tcp=tcp, callers=callers)
     await server.start()
+    looking = asyncio.create_task(pipeline.live.run())
     try:
         server.ready()
-        yield Served(server, handlers, routes)
+        yield Served(server, handlers, pipeline.routes, callers)
     finally:
         handlers.go.set()
         await server.stop(0)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 def unary(channel: aio.Channel, path: str, data: bytes, **options: Any) -> aio.UnaryUnaryCall[bytes, bytes]:

@@ -95,7 +95,7 @@ class ExportReader:
         try:
             data_key = aead.unseal(key.wrapping_key, file[_WRAP], fields(_DOMAIN, "wrap", header))
             return _decode(aead.unseal(data_key, file[_PAYLOAD], fields(_DOMAIN, "payload", header)))
-        except (ValueError, KeyError, TypeError, struct.error):
+        except (ValueError, RecursionError):
             raise InvalidField("file", "this exported secret was changed: export it again") from None
 
     def _key(self, salt: bytes, iterations: int) -> ExportKey:
@@ -116,5 +116,7 @@ def _encode(secret: ExportedSecret) -> bytes:
 
 def _decode(payload: bytes) -> ExportedSecret:
     end = 4 + int.from_bytes(payload[:4])
-    about = json.loads(payload[4:end])
-    return ExportedSecret(about["namespace"], about["name"], about["version"], payload[end:], about["metadata"])
+    match json.loads(payload[4:end]):
+        case {"namespace": str(namespace), "name": str(name), "version": int(version), "metadata": dict(metadata)}:
+            return ExportedSecret(namespace, name, version, payload[end:], metadata)
+    raise ValueError("an exported secret says what it is in another way")

@@ -26,6 +26,8 @@ def derive(key: bytes, label: str, *context: str, salt: bytes = b"") -> bytes:
 
     `key` is random already, or comes from `stretch`.
     """
+    if len(key) < KEY_BYTES:
+        raise ValueError("no key is derived from fewer than 32 bytes")
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=salt, info=fields(label, *context)).derive(key)
 
 
@@ -34,6 +36,8 @@ def stretch(passphrase: bytes, salt: bytes, iterations: int) -> bytes:
 
     Raises UnlockRefused when the passphrase or the number of iterations can't be used.
     """
+    if len(salt) != SALT_BYTES:
+        raise ValueError("a salt has 16 bytes")
     prepared = _prepare(passphrase)
     check_iterations(iterations)
     return hashlib.pbkdf2_hmac("sha256", prepared, salt, iterations, KEY_BYTES)
@@ -53,10 +57,7 @@ def _prepare(passphrase: bytes) -> bytes:
 
     So it is the same one, however a keyboard or a system composes its accents.
     """
-    try:
-        text = passphrase.decode()
-    except UnicodeDecodeError:
-        raise UnlockRefused("the passphrase can't be used: it is not UTF-8 text") from None
+    text = passphrase.decode(errors="surrogateescape")  # what isn't UTF-8 becomes half a pair, which is refused below
     text = unicodedata.normalize("NFC", "".join(" " if unicodedata.category(c) == "Zs" else c for c in text))
     if not MIN_PASSPHRASE_CHARACTERS <= len(text) <= MAX_PASSPHRASE_CHARACTERS:
         raise UnlockRefused(
@@ -65,7 +66,7 @@ def _prepare(passphrase: bytes) -> bytes:
         )
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
         raise UnlockRefused(
-            "the passphrase can't be used: it has a line break, another control character, "
+            "the passphrase can't be used: it is not UTF-8 text, or it has a line break, another control character, "
             "or a character that Unicode has not assigned"
         )
     return text.encode()

@@ -88,10 +88,9 @@ class Keyring:
 
     def key(self, number: int) -> bytes:
         """Return the key of a term, to unwrap with. Raises KeyError when there is no such term, or it is retired."""
-        for term in self.terms:
-            if term.number == number and term.key:
-                return term.key
-        raise KeyError(number)
+        if not 1 <= number <= len(self.terms) or not self.terms[number - 1].key:
+            raise KeyError(number)
+        return self.terms[number - 1].key
 
     def add_pending(self, now: datetime, *, random: Random = os.urandom) -> Keyring:
         """Return the keyring with one more term, which is pending. Raises InvalidField when one is pending already."""
@@ -131,8 +130,6 @@ class Keyring:
         head = blob[: _SEALED.start]
         generation = int.from_bytes(head[_GENERATION])
         try:
-            if not head.startswith(_HEADER):
-                raise ValueError("this is not a keyring")
             plaintext = unseal(derive(root_key, _DOMAIN, store_id), blob[_SEALED], _associated(store_id, head))
             return cls(tuple(_decode(*parts) for parts in _TERM.iter_unpack(plaintext))), generation
         except (ValueError, KeyError, struct.error):
@@ -166,9 +163,8 @@ def _in_state(term: Term, state: TermState) -> Term:
 
 
 def _encode(term: Term) -> bytes:
-    return _TERM.pack(
-        term.number, _CODES[term.state], to_microseconds(term.create_time), term.key
-    )  # 32 zeros for no key
+    # Where a key is missing, 32 zeros are written.
+    return _TERM.pack(term.number, _CODES[term.state], to_microseconds(term.create_time), term.key)
 
 
 def _decode(number: int, code: int, microseconds: int, key: bytes) -> Term:

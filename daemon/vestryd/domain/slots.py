@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import struct
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,9 +23,9 @@ MAX_LABEL_CHARACTERS = 64
 
 _DOMAIN = "vestry/slot/v1"
 _MAGIC = b"VU" + bytes([1, aead.AES_256_GCM])  # magic, format, algorithm
-_HEADER = struct.Struct(
-    f">4s4sBBI{SALT_BYTES}sqH"
-)  # magic, id, kind, KDF, iterations, salt, create time, label's length
+# Magic, id, kind, KDF, iterations, salt, create time in microseconds since 1970, bytes of the label, which follows.
+_HEADER = struct.Struct(f">4s4sBBI{SALT_BYTES}sqH")
+_ID = re.compile("[0-9a-f]{8}")
 _HKDF_SHA256 = 1
 _PBKDF2_SHA256 = 2
 
@@ -67,7 +68,7 @@ class Slot:
 
     @classmethod
     def decode(cls, data: bytes) -> Slot:
-        """Return the slot that `encode` wrote. Raises UnlockRefused when it isn't one, or its iterations are out of bounds."""
+        """Return the slot that `encode` wrote. Raises UnlockRefused when it isn't one, or its iterations can't be used."""
         try:
             return _decode(data)
         except (ValueError, KeyError, struct.error):
@@ -91,6 +92,8 @@ def make_slot(
     Raises UnlockRefused when the material can't be used: a passphrase or a key that is too short, iterations out of bounds;
     InvalidField when the label can't.
     """
+    if len(root_key) != KEY_BYTES or not _ID.fullmatch(slot_id):
+        raise ValueError("a root key has 32 bytes, and the id of an unlock slot 8 hexadecimal digits")
     if len(label) > MAX_LABEL_CHARACTERS or not label.isprintable():
         raise InvalidField("label", f"at most {MAX_LABEL_CHARACTERS} printable characters are allowed")
     stretching = iterations if kind in PASSPHRASES else 0
@@ -111,9 +114,9 @@ def open_slot(slot: Slot, store_id: str, material: bytes) -> bytes:
     except ValueError:
         root_key = b""
     if not hmac.compare_digest(check, slot.check) or not root_key:
-        noun = "passphrase" if slot.kind in PASSPHRASES else "key"
+        what = "passphrase" if slot.kind in PASSPHRASES else "key"
         raise UnlockRefused(
-            f"the {noun} doesn't open unlock slot {slot.id}: it is another one, or the slot was changed"
+            f"the {what} doesn't open unlock slot {slot.id}: it is another one, or the slot was changed"
         )
     return root_key
 
@@ -159,10 +162,8 @@ def _decode(data: bytes) -> Slot:
         raise ValueError("this is not an unlock slot")
     if kind in PASSPHRASES:
         check_iterations(iterations)
-    elif iterations:
-        raise ValueError("nothing is stretched here")
-    created_time = from_microseconds(created)
-    return Slot(slot_id.hex(), kind, created_time, label, iterations, salt, rest[:KEY_BYTES], rest[KEY_BYTES:])
+    create_time = from_microseconds(created)
+    return Slot(slot_id.hex(), kind, create_time, label, iterations, salt, rest[:KEY_BYTES], rest[KEY_BYTES:])
 
 
 def _kdf(kind: SlotKind) -> int:

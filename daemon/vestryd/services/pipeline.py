@@ -115,6 +115,14 @@ class Pipeline:
             trailing=[(REQUEST_ID, request_id)],
         )
 
+    async def knows(self, peer: Peer, metadata: Metadata) -> bool:
+        """Tell whether a caller has credentials: for what isn't ours, such as reflection."""
+        try:
+            caller = self._authenticator.identify(peer, metadata)
+            return (caller if isinstance(caller, Caller) else await caller).is_known
+        except VestryError:
+            return False
+
     def unary(self, route: Route, data: bytes, call: Call) -> Reply | Awaitable[Reply]:
         """Answer a unary call: at once when its handler does, else with an awaitable."""
         try:

@@ -30,6 +30,7 @@ from vestryd.services.methods import Kind
 from vestryd.services.pipeline import CallFailed, Pipeline, Route
 from vestryd.services.status import Failure
 from vestryd.transports.aio_standard import StandardServices
+from vestryd.transports.tls import ServerTls
 
 RpcContext = aio.ServicerContext[Any, Any]
 
@@ -63,16 +64,25 @@ class UnixSocket:
 class AioServer:
     """Serves the pipeline, standard health and reflection, from `start` until `stop`."""
 
-    def __init__(self, pipeline: Pipeline, *, unix: UnixSocket | None, tcp: str, max_request_bytes: int) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        unix: UnixSocket | None,
+        tcp: str,
+        max_request_bytes: int,
+        tls: ServerTls | None = None,
+    ) -> None:
         self.listeners: list[str] = []  # what it listens on, as gRPC targets
         self._pipeline = pipeline
         self._unix = unix
         self._tcp = tcp
+        self._tls = tls
         self._has_socket = False
         self._server = aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)))
         self._server.add_generic_rpc_handlers((_Handlers(pipeline),))
         services = sorted({route.method.service for route in pipeline.routes.values()})
-        self._standard = StandardServices(self._server, services)
+        self._standard = StandardServices(self._server, services, is_known=lambda context: _is_known(pipeline, context))
 
     async def start(self) -> None:
         """Listen. Standard health says NOT_SERVING until `ready`. Raises AddressUnusable."""
@@ -82,7 +92,7 @@ class AioServer:
             self._has_socket = True
             self.listeners.append(f"unix:{self._unix.path}")
         if self._tcp:
-            port = self._bind(self._tcp)
+            port = self._bind(self._tcp, self._tls)
             self.listeners.append(f"{self._tcp.rpartition(':')[0]}:{port}")
         await self._server.start()
         if self._unix:
@@ -102,9 +112,12 @@ class AioServer:
         if self._unix and self._has_socket:  # what was there before us is not ours
             self._unix.path.unlink(missing_ok=True)
 
-    def _bind(self, address: str) -> int:
+    def _bind(self, address: str, tls: ServerTls | None = None) -> int:
         try:
-            port = self._server.add_insecure_port(address)
+            if tls is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, tls.credentials())
         except RuntimeError as error:  # grpcio's words don't say why
             raise AddressUnusable(address, _why_not(address)) from error
         if not port:
@@ -143,10 +156,10 @@ def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, b
         except CallFailed as error:
             await _abort_stream(context, call, error)
         except asyncio.CancelledError:
-            error = pipeline.cut_off(route, call)
-            if error is None:
+            ended = pipeline.cut_off(route, call)
+            if ended is None:
                 raise
-            await _abort_stream(context, call, error)
+            await _abort_stream(context, call, ended)
         _send_trailing(context, call, None)
 
     if route.method.kind is Kind.STREAM:
@@ -173,9 +186,13 @@ def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
     )
 
 
+async def _is_known(pipeline: Pipeline, context: RpcContext) -> bool:
+    return await pipeline.knows(_peer_of(context), dict(context.invocation_metadata() or ()))
+
+
 def _peer_of(context: RpcContext) -> Peer:
-    certificates = context.auth_context().get("x509_pem_cert")
-    return _peer(context.peer(), certificates[0] if certificates else b"")
+    certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+    return _peer(context.peer(), certificate)
 
 
 @lru_cache(maxsize=1024)  # asked at each call, and a peer makes many

@@ -1,15 +1,15 @@
-"""The services that every gRPC server is expected to have: grpc.health.v1 and reflection."""
+"""The services that every gRPC server is expected to have: grpc.health.v1 for everybody, reflection for known callers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 RpcContext = aio.ServicerContext[Any, Any]
 
@@ -22,11 +22,14 @@ SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class StandardServices:
     """Standard health for the whole server and for each service, and reflection. NOT_SERVING until `serving`."""
 
-    def __init__(self, server: aio.Server, services: Sequence[str]) -> None:
+    def __init__(
+        self, server: aio.Server, services: Sequence[str], *, is_known: Callable[[RpcContext], Awaitable[bool]]
+    ) -> None:
         self._health = Health((WHOLE_SERVER, *services))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)  # type: ignore[no-untyped-call]
         names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)  # type: ignore[no-untyped-call]
+        guarded = Reflection(names, is_known)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(guarded, server)  # type: ignore[no-untyped-call]
 
     def serving(self) -> None:
         """Say SERVING."""
@@ -35,6 +38,24 @@ class StandardServices:
     def stopping(self) -> None:
         """Say NOT_SERVING, and end the watches."""
         self._health.end()
+
+
+class Reflection(reflection_pb2_grpc.ServerReflectionServicer):
+    """grpc.reflection.v1alpha for known callers: the library's answers, behind our door."""
+
+    def __init__(self, services: Sequence[str], is_known: Callable[[RpcContext], Awaitable[bool]]) -> None:
+        self._answers = reflection.ReflectionServicer(services)  # type: ignore[no-untyped-call]
+        self._is_known = is_known
+
+    async def ServerReflectionInfo(  # noqa: N802 - the proto's name
+        self, requests: AsyncIterator[Any], context: RpcContext
+    ) -> AsyncIterator[Any]:
+        """Answer each request in turn."""
+        if not await self._is_known(context):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "reflection is for callers with credentials")
+        async for request in requests:
+            for answer in self._answers.ServerReflectionInfo(iter([request]), context):
+                yield answer
 
 
 class Health(health_pb2_grpc.HealthServicer):
