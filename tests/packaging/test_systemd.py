@@ -37,12 +37,12 @@ def test_systemd_has_nothing_to_say_about_the_unit(unit: Path) -> None:
 
 
 def test_unit_is_hardened(unit: Path) -> None:
-    """The unit's exposure is 1.0 of 10 at most, by systemd's own measure."""
-    measured = run("systemd-analyze", "security", "--offline=true", "--threshold=10", "--no-pager", unit)
+    """The unit's exposure is 1.1 of 10 at most, by systemd's own measure; 0.2 of it is to see the uids of its callers."""
+    measured = run("systemd-analyze", "security", "--offline=true", "--threshold=11", "--no-pager", unit)
     assert measured.returncode == 0, measured.stdout
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", measured.stdout)
     assert exposure
-    assert float(exposure[1]) <= 1.0
+    assert float(exposure[1]) <= 1.1
 
 
 def test_user_and_directories_are_made(tmp_path: Path) -> None:
