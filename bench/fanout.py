@@ -71,7 +71,7 @@ def _fanout(server: Server, write: Call, watch: Call, watchers: int, writes: int
     bytes_before = server.resident_bytes()
     with (
         Fleet(server, watch, watchers=watchers, writes=writes) as fleet,
-        closing(Connection(server.port, write.path)) as writer,
+        closing(Connection(server.port, write.path, server.token)) as writer,
     ):
         bytes_per_watcher = (server.resident_bytes() - bytes_before) / watchers
         yield Fanout(server, writer, write, fleet, bytes_per_watcher)

@@ -24,7 +24,8 @@ NO_ERROR = bytes(4)  # the reason of a reset that a server may send behind a com
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 POST_OVER_HTTP = b"\x83\x86"  # HPACK's static table has these two whole (RFC 7541, appendix A)
-SAME_AS_BEFORE = POST_OVER_HTTP + b"\xc1\xc0\xbf\xbe"  # the four that FIRST_HEADERS put into the dynamic table
+FIRST_DYNAMIC = 62  # the index of the newest entry of HPACK's dynamic table
+INDEXED = 0x80
 
 
 class Frame(NamedTuple):
@@ -42,10 +43,10 @@ class ServerRefused(Exception):
 class Connection:
     """A connection to a server on loopback, for calls of one method. Blocking."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, token: str = "") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._headers = _first_headers(path, f"127.0.0.1:{port}")
+        self._headers, self._later_headers = _headers(path, f"127.0.0.1:{port}", token)
         self._next_stream = 1
         self._unread = b""
         windows = _frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, LARGEST_WINDOW))
@@ -60,7 +61,7 @@ class Connection:
             flags = END_STREAM if half_close else 0
             frames.append(_frame(DATA, flags, self._next_stream, b"\0" + struct.pack(">I", len(message)) + message))
             self._next_stream += 2
-            self._headers = SAME_AS_BEFORE
+            self._headers = self._later_headers
         self.socket.sendall(b"".join(frames))
 
     def receive(self) -> list[Frame]:
@@ -109,9 +110,9 @@ class Connection:
             raise ServerRefused(f"the server reset a call or the connection: {payload!r}")
 
 
-def ask(port: int, path: str, message: bytes) -> bytes:
+def ask(port: int, path: str, message: bytes, token: str = "") -> bytes:
     """Make one call on a connection of its own, and return the message that answers it. Raises ServerRefused."""
-    with closing(Connection(port, path)) as connection:
+    with closing(Connection(port, path, token)) as connection:
         return connection.ask(message)
 
 
@@ -119,15 +120,18 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">IBBI", len(payload), kind, flags, stream)[1:] + payload
 
 
-def _first_headers(path: str, authority: str) -> bytes:
-    """Return the headers of a connection's first call: literals that enter HPACK's dynamic table, oldest first."""
+def _headers(path: str, authority: str, token: str) -> tuple[bytes, bytes]:
+    """Return the headers of a connection's first call, which enter HPACK's dynamic table, and those of later calls."""
     fields = [
         b"\x44" + _text(path),
         b"\x41" + _text(authority),
         b"\x5f" + _text("application/grpc"),
         b"\x40" + _text("te") + _text("trailers"),
     ]
-    return POST_OVER_HTTP + b"".join(fields)
+    if token:
+        fields.append(b"\x40" + _text("authorization") + _text(f"Bearer {token}"))
+    indexes = range(FIRST_DYNAMIC + len(fields) - 1, FIRST_DYNAMIC - 1, -1)  # oldest first
+    return POST_OVER_HTTP + b"".join(fields), POST_OVER_HTTP + bytes(INDEXED | index for index in indexes)
 
 
 def _text(text: str) -> bytes:

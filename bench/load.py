@@ -62,7 +62,8 @@ class Load:
         self._numbers = count(1)
         self._messages = 0  # received in calls that have not ended yet
         self._selector = selectors.DefaultSelector()
-        self._callers = [(Connection(contender.server.port, call.path), call) for call in contender.calls]
+        server = contender.server
+        self._callers = [(Connection(server.port, call.path, server.token), call) for call in contender.calls]
         for caller in self._callers:
             self._selector.register(caller[0].socket, selectors.EVENT_READ, caller)
         self.run(WARM_UP_SECONDS)

@@ -19,7 +19,7 @@ READS = 200_000
 def measure(directory: Path, effort: Effort) -> list[Row]:
     """Measure `view["service.note"]`, and one remote read at a time of the same value."""
     with vestryd(directory, [SECTION]) as ours, etcd(directory) as theirs:
-        local = _read_a_view(f"127.0.0.1:{ours.port}", effort.rounds)
+        local = _read_a_view(f"127.0.0.1:{ours.port}", ours.token, effort.rounds)
         contenders = {"vestry": Contender(ours, [get_config(SECTION)], expected=payload(0))}
         if theirs:
             theirs.ask(put(SECTION))
@@ -32,9 +32,9 @@ def measure(directory: Path, effort: Effort) -> list[Row]:
     return rows
 
 
-def _read_a_view(target: str, rounds: int) -> list[float]:
+def _read_a_view(target: str, token: str, rounds: int) -> list[float]:
     """Return the nanoseconds of a read, in each round."""
-    with Client(target) as client:
+    with Client(target, token=token) as client:
         view = client.config(SECTION)
         timer = timeit.Timer("view[path]", globals={"view": view, "path": POINTER})
         return [seconds / READS * 1e9 for seconds in timer.repeat(rounds, READS)]

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bench.calls import Call, payload, range_of
 from bench.http2 import ServerRefused, ask
+from vestry import connect
+from vestry.v1 import tokens_pb2, tokens_pb2_grpc
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -40,13 +42,14 @@ SCHEMA = {
 class Server:
     """A server that is ready, in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, token: str = "") -> None:
         self.port = port
+        self.token = token  # that callers need
         self._pid = process.pid
 
     def ask(self, call: Call, number: int = 0) -> bytes:
         """Make one call, and return the message that answers it. Raises ServerRefused."""
-        return ask(self.port, call.path, call.message(number))
+        return ask(self.port, call.path, call.message(number), self.token)
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the process has had, user and system, in all its threads.
@@ -97,12 +100,27 @@ def vestryd(directory: Path, namespaces: Iterable[str] = (), *, keep_versions: i
     log = directory / "vestryd.log"
     log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "vestryd", "--config-directory", str(directory / TREE)]
-    command += ["--state-directory", str(directory / "state"), "--listen-unix", "", "--listen-tcp", "127.0.0.1:0"]
+    command += [
+        "--state-directory",
+        str(directory / "state"),
+        "--listen-unix",
+        str(directory / "v.sock"),
+        "--listen-tcp",
+        "127.0.0.1:0",
+    ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("VESTRY_")}
     environ |= {"VESTRY_HISTORY_VERSIONS": str(keep_versions), "VESTRY_LOG_FORMAT": "json"}
     with _process(command, log, environ) as process:
         port = _await(process, log, lambda: _port_in(log))
-        yield Server(process, port)
+        yield Server(process, port, _token(f"unix:{directory / 'v.sock'}"))
+
+
+def _token(target: str) -> str:
+    """Return a token for a user who may do everything."""
+    with closing(connect(target)) as channel:
+        request = tokens_pb2.CreateTokenRequest(user="root", groups=["administrators"])
+        token: str = tokens_pb2_grpc.TokenServiceStub(channel).CreateToken(request, timeout=READY_SECONDS).token
+    return token
 
 
 @contextmanager
@@ -157,7 +175,7 @@ def _await(process: subprocess.Popen[bytes], log: Path, look: Callable[[], int])
 def _port_in(log: Path) -> int:
     for line in log.read_bytes().splitlines():
         if b"vestryd.ready" in line and line.endswith(b"}"):
-            return int(json.loads(line)["listeners"][0].rpartition(":")[2])
+            return int(json.loads(line)["listeners"][-1].rpartition(":")[2])
     return 0
 
 

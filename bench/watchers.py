@@ -7,6 +7,7 @@ at which the last watcher got it.
 
 from __future__ import annotations
 
+import os
 import selectors
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from bench.calls import Call, numbered
 from bench.http2 import DATA, TIMEOUT_SECONDS, Connection, ServerRefused
 from bench.processes import Server
 
+TOKEN_VARIABLE = "BENCH_TOKEN"
+
 
 class Fleet:
     """The watchers of one server, for the length of a `with` block. They wait for the write number `next_write`."""
@@ -27,9 +30,10 @@ class Fleet:
         self.next_write = 1
         self._command = [sys.executable, "-m", "bench.watchers", str(server.port), call.path, call.template.hex()]
         self._command += [str(int(call.half_close)), str(watchers), str(writes)]
+        self._environ = {**os.environ, TOKEN_VARIABLE: server.token}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(self._command, env=self._environ, stdout=subprocess.PIPE, text=True)
         try:
             self._line()
         except BaseException:
@@ -60,7 +64,7 @@ def watch(port: int, call: Call, *, watchers: int, writes: int) -> None:
     """Be the child."""
     selector = selectors.DefaultSelector()
     for _ in range(watchers):
-        connection = Connection(port, call.path)
+        connection = Connection(port, call.path, os.environ[TOKEN_VARIABLE])
         connection.begin(call.message(0), half_close=call.half_close)
         selector.register(connection.socket, selectors.EVENT_READ, connection)
     _until_all_have(b"", selector)
