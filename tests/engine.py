@@ -10,13 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from vestryd.domain.access import KIND as ACCESS
+from vestryd.domain.access import Access, access_kind
 from vestryd.domain.config import CONFIG, KIND, Configs
 from vestryd.domain.documents import Document, Documents
 from vestryd.domain.ingest import Ingestion
+from vestryd.domain.policies import Policies
 from vestryd.domain.proposals import Proposals
 from vestryd.domain.sources import SourceFile
 from vestryd.domain.store import Store
+from vestryd.services.methods import actions, table
 from vestryd.stores.memory import MemoryStore
+
+ACTIONS = actions(table().values())
 
 
 @dataclass
@@ -37,7 +43,7 @@ class FakeClock:
 
 @dataclass
 class FakeSources:
-    """Files in memory: namespace -> slot -> content."""
+    """Files in memory: namespace, or `policy` -> slot -> content."""
 
     files: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"default": {}})
     unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -70,7 +76,7 @@ class FakeSources:
 
 @dataclass
 class Engine:
-    """Everything that the domain is made of."""
+    """Everything that the domain is made of. The policy's files are `policy_sources`."""
 
     store: Store
     clock: FakeClock
@@ -79,6 +85,9 @@ class Engine:
     proposals: Proposals
     ingestion: Ingestion
     configs: Configs
+    policy_sources: FakeSources
+    policies: Policies
+    access: Access
     applied: list[tuple[int, tuple[Document, ...]]] = field(default_factory=list)
 
     def effective(self, namespace: str = "default") -> Any:
@@ -86,24 +95,44 @@ class Engine:
         return self.configs.get(namespace).version.effective
 
 
-def build(store: Store, sources: FakeSources | None = None, clock: FakeClock | None = None) -> Engine:
+def build(
+    store: Store,
+    sources: FakeSources | None = None,
+    clock: FakeClock | None = None,
+    known_actions: frozenset[str] = ACTIONS,
+) -> Engine:
     """Put an engine together; `running` makes it live."""
     clock, sources = clock or FakeClock(), sources or FakeSources()
-    documents = Documents(store, [CONFIG])
+    policy_sources = FakeSources({"policy": {}})
+    documents = Documents(store, [CONFIG, access_kind(known_actions)])
     proposals = Proposals(documents, store, clock)
     ingestion = Ingestion(KIND, documents=documents, proposals=proposals, sources=sources, clock=clock)
-    configs = Configs(documents, proposals, ingestion)
-    engine = Engine(store, clock, sources, documents, proposals, ingestion, configs)
+    taking_policy_in = Ingestion(ACCESS, documents=documents, proposals=proposals, sources=policy_sources, clock=clock)
+    engine = Engine(
+        store=store,
+        clock=clock,
+        sources=sources,
+        documents=documents,
+        proposals=proposals,
+        ingestion=ingestion,
+        configs=Configs(documents, proposals, ingestion),
+        policy_sources=policy_sources,
+        policies=Policies(documents, proposals, taking_policy_in),
+        access=Access(documents, clock, known_actions),
+    )
     documents.on_applied = lambda revision, changed: engine.applied.append((revision, changed))
     return engine
 
 
 @asynccontextmanager
 async def running(
-    store: Store | None = None, sources: FakeSources | None = None, clock: FakeClock | None = None
+    store: Store | None = None,
+    sources: FakeSources | None = None,
+    clock: FakeClock | None = None,
+    known_actions: frozenset[str] = ACTIONS,
 ) -> AsyncIterator[Engine]:
-    """Run an engine: it has loaded, and follows its store."""
-    engine = build(store or MemoryStore(), sources, clock)
+    """Run an engine: it has loaded, and follows its store. A release knows `known_actions`."""
+    engine = build(store or MemoryStore(), sources, clock, known_actions)
     await engine.documents.load()
     follower = asyncio.create_task(engine.documents.follow())
     try:

@@ -1,4 +1,4 @@
-"""The client library of Vestry: live views of a fleet's configuration."""
+"""The client library of Vestry: live views of a fleet's configuration, and its secrets at hand."""
 
 import vestry.fork_support  # noqa: F401 - before anything else imports grpc
 from vestry._version import __version__
@@ -23,6 +23,8 @@ from vestry.errors import (
     NotFound,
     PermissionDenied,
     RemoteError,
+    SecretNotText,
+    SecretWithheld,
     Unauthenticated,
     Unavailable,
     Unimplemented,
@@ -33,13 +35,18 @@ from vestry.errors import (
     WrongType,
 )
 from vestry.live import Subscription
+from vestry.rotations import RotationSubscription
+from vestry.secrets import AsyncSecretHandle, AsyncSecrets
 from vestry.snapshot import Change, Snapshot
 from vestry.sync_config import ConfigView
+from vestry.sync_secrets import SecretHandle, Secrets
 
 __all__ = [
     "AlreadyExists",
     "AsyncClient",
     "AsyncConfigView",
+    "AsyncSecretHandle",
+    "AsyncSecrets",
     "CacheUnusable",
     "CallInCallback",
     "Change",
@@ -59,6 +66,11 @@ __all__ = [
     "PermissionDenied",
     "ReconnectPolicy",
     "RemoteError",
+    "RotationSubscription",
+    "SecretHandle",
+    "SecretNotText",
+    "SecretWithheld",
+    "Secrets",
     "Snapshot",
     "Subscription",
     "Unauthenticated",

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 from vestry.errors import CallInCallback, ClientClosed, ForkedProcess
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """Runs coroutines for threads that wait for them, and functions for coroutines."""
+
+    def check(self) -> None:
+        """Raise when the calling thread can't wait here."""
+
+    def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run the coroutine that `make` returns, and return or raise what it does."""
+
+    def start(self, work: Callable[[], None]) -> Awaitable[None] | None:
+        """Run a function that may block and may call `run`; return what to await until it is done, if it isn't yet."""
 
 
 class LoopThread:
@@ -40,6 +57,22 @@ class LoopThread:
         except BaseException:
             future.cancel()  # an interrupt stops the waiting: stop the work as well
             raise
+
+    async def start(self, work: Callable[[], None]) -> None:
+        """Run `work` on a thread of its own, which nobody waits for once this is cancelled. Logs what it raises."""
+        done = asyncio.Event()
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                log.exception("callback_failed")
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop may be closed by now
+                    self._loop.call_soon_threadsafe(done.set)
+
+        threading.Thread(target=run, name="vestry-callback", daemon=True).start()
+        await done.wait()
 
     def finish(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run one last coroutine, and end the loop and the thread. Idempotent; a forked child has nothing to end.

@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from vestry.errors import ForkedProcess, InvalidTarget
+from vestry.tls import Tls, TlsUnusable
 
 DEFAULT_TARGET: Final = "unix:/run/vestry/vestry.sock"
 
@@ -29,6 +30,25 @@ IDEMPOTENT_METHODS: Final = {  # service -> methods
         "GetConfigStatus",
     ),
     "vestry.v1.AdminService": ("GetStatus",),
+    "vestry.v1.AccessService": (
+        "WhoAmI",
+        "CheckAccess",
+        "ExplainAccess",
+        "GetPolicy",
+        "ValidatePolicy",
+        "ListPolicyVersions",
+        "DiffPolicyVersions",
+    ),
+    "vestry.v1.TokenService": ("ListTokens",),
+    "vestry.v1.SecretsService": (
+        "GetSecret",
+        "AccessSecret",
+        "ListSecrets",
+        "ListSecretVersions",
+        "GetRotationStatus",
+        "RewrapStatus",
+    ),
+    "vestry.v1.SealService": ("GetSealStatus", "ListUnlockSlots"),
 }
 
 _MEBIBYTE = 1024 * 1024
@@ -92,21 +112,37 @@ def resolve_target(target: str | None = None) -> str:
     return chosen
 
 
-def connect(target: str | None = None) -> grpc.Channel:
+def connect(target: str | None = None, *, tls: Tls | None = None) -> grpc.Channel:
     """Return a synchronous channel with this library's options, for the generated stubs.
 
-    It connects when it is first used; close it. Each call should bring a `timeout`, and what it raises goes through
-    errors.from_rpc_error. Raises InvalidTarget, ForkedProcess.
+    It speaks TLS when `tls` says how, or else the environment does (Tls.from_environment) and the target isn't a unix
+    socket; it never falls back to plain text. It connects when it is first used; close it. Each call should bring a
+    `timeout`, and what it raises goes through errors.from_rpc_error. Raises InvalidTarget, TlsUnusable, ForkedProcess.
     """
     _refuse_after_fork()
-    return grpc.insecure_channel(resolve_target(target), options=list(OPTIONS))
+    address = resolve_target(target)
+    tls = _choose_tls(address, tls)
+    if tls is None:
+        return grpc.insecure_channel(address, options=list(OPTIONS))
+    return grpc.secure_channel(address, tls.credentials(), options=[*OPTIONS, *tls.options()])
 
 
-def connect_async(target: str) -> grpc.aio.Channel:
-    """Return a channel for the running event loop. Raises ForkedProcess."""
+def connect_async(target: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
+    """Return a channel for the running event loop, with or without TLS as `connect`. Raises TlsUnusable, ForkedProcess."""
     _refuse_after_fork()
     _Process.first_id = os.getpid()
-    return grpc.aio.insecure_channel(target, options=list(OPTIONS))
+    tls = _choose_tls(target, tls)
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=list(OPTIONS))
+    return grpc.aio.secure_channel(target, tls.credentials(), options=[*OPTIONS, *tls.options()])
+
+
+def _choose_tls(target: str, tls: Tls | None) -> Tls | None:
+    """Return how to speak TLS, None for a unix socket: there the kernel says who is at the other end."""
+    is_socket = target.startswith("unix:")
+    if is_socket and tls is not None:
+        raise TlsUnusable(f"vestryd doesn't speak it on a unix socket: connect to {target!r} without")
+    return tls or (None if is_socket else Tls.from_environment())
 
 
 def _refuse_after_fork() -> None:

@@ -17,8 +17,11 @@ from vestry.cache import Cache
 from vestry.channel import resolve_target
 from vestry.config import AsyncConfigView
 from vestry.errors import ClientClosed, ForkedProcess, Invalid, Violation, WrongEventLoop
+from vestry.secret_cache import DEFAULT_KEEPING, Keeping
+from vestry.secrets import AsyncSecrets
 from vestry.session import Session, Stubs
 from vestry.sync_config import ConfigView
+from vestry.sync_secrets import Secrets
 
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _NAMESPACE_RULE = "a name is 1 to 63 of a-z 0-9 - _ . and begins and ends with a letter or a digit"
@@ -31,7 +34,8 @@ class AsyncClient:
     `target` is `unix:/path` or `host:port`; by default $VESTRY_ADDRESS, else `unix:/run/vestry/vestry.sock`. `timeout`
     is in seconds: the longest wait for a namespace's first state, and the deadline of each call. With `cache_dir` the
     last known good state is kept there, in files that only this user can read, and a view can start from it while the
-    daemon is away. Raises InvalidTarget, CacheUnusable.
+    daemon is away. A secret's value is kept in memory, never on disk, for `secret_cache_seconds` (0: not at all), and
+    while the daemon can't be reached until it is `secret_stale_seconds` old. Raises InvalidTarget, CacheUnusable.
 
     Making one touches no network: it opens when it is first used, in that event loop, and lives until `close`, or the
     end of `async with`. Views stay readable after that, and stand still.
@@ -44,15 +48,19 @@ class AsyncClient:
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
+        secret_cache_seconds: float = DEFAULT_KEEPING.fresh_seconds,
+        secret_stale_seconds: float = DEFAULT_KEEPING.stale_seconds,
     ) -> None:
         self.target = resolve_target(target)
         self._timeout_seconds = timeout
         self._policy = reconnect
+        self._keeping = Keeping(secret_cache_seconds, secret_stale_seconds)
         self._cache = Cache(Path(cache_dir), target=self.target) if cache_dir is not None else None
         if self._cache is not None:
             self._cache.prepare()
         self._session: Session | None = None
         self._views: dict[str, AsyncConfigView] = {}  # namespace -> its one view
+        self._secrets: dict[str, AsyncSecrets] = {}  # namespace -> its secrets
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -79,11 +87,19 @@ class AsyncClient:
         session = self._open()
         if namespace in self._views:
             return self._views[namespace]
-        if not _NAMESPACE.fullmatch(namespace):
-            violation = Violation("namespace", "pattern", _NAMESPACE_RULE)
-            raise Invalid(f"{namespace!r} is no namespace: {_NAMESPACE_RULE}", violations=[violation])
-        live = await session.follow(namespace)
+        live = await session.follow(check_namespace(namespace))
         return self._views.setdefault(namespace, AsyncConfigView(live, session.remote))
+
+    @property
+    def secrets(self) -> AsyncSecrets:
+        """The secrets of the namespace `default`, by name: `await client.secrets["db-password"].reveal()`."""
+        return self.secrets_in("default")
+
+    def secrets_in(self, namespace: str) -> AsyncSecrets:
+        """Return the secrets of a namespace, by name. Raises Invalid for what can't be a namespace's name."""
+        if namespace not in self._secrets:
+            self._secrets[namespace] = AsyncSecrets(check_namespace(namespace), lambda: self._open().secrets)
+        return self._secrets[namespace]
 
     async def close(self) -> None:
         """End the watch, the calls under way and the waits for changes, and save what is not cached yet. Idempotent.
@@ -115,6 +131,7 @@ class AsyncClient:
                 timeout_seconds=self._timeout_seconds,
                 policy=self._policy,
                 cache=self._cache,
+                keeping=self._keeping,
                 check=self._check,
             )
         return self._session
@@ -138,10 +155,20 @@ class Client:
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
+        secret_cache_seconds: float = DEFAULT_KEEPING.fresh_seconds,
+        secret_stale_seconds: float = DEFAULT_KEEPING.stale_seconds,
     ) -> None:
-        self._core = AsyncClient(target, timeout=timeout, cache_dir=cache_dir, reconnect=reconnect)
+        self._core = AsyncClient(
+            target,
+            timeout=timeout,
+            cache_dir=cache_dir,
+            reconnect=reconnect,
+            secret_cache_seconds=secret_cache_seconds,
+            secret_stale_seconds=secret_stale_seconds,
+        )
         self._thread: LoopThread | None = None
         self._views: dict[str, ConfigView] = {}  # namespace -> its one view
+        self._secrets: dict[str, Secrets] = {}  # namespace -> its secrets
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -167,6 +194,18 @@ class Client:
             self._views.setdefault(namespace, ConfigView(core_view, thread, owner=self))
         return self._views[namespace]
 
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets of the namespace `default`, by name: `client.secrets["db-password"].reveal()`."""
+        return self.secrets_in("default")
+
+    def secrets_in(self, namespace: str) -> Secrets:
+        """Return the secrets of a namespace, by name. As AsyncClient.secrets_in."""
+        if namespace not in self._secrets:
+            secrets = Secrets(self._core.secrets_in(namespace), self._open, owner=self)
+            self._secrets.setdefault(namespace, secrets)
+        return self._secrets[namespace]
+
     def close(self) -> None:
         """End the watch, the calls under way, the waits for changes, and the thread. Idempotent."""
         with self._lock:
@@ -187,3 +226,11 @@ class Client:
                 # For a client that is collected, or still open when the process ends.
                 weakref.finalize(self, self._thread.finish, self._core.close)
             return self._thread
+
+
+def check_namespace(namespace: str) -> str:
+    """Return `namespace` if that can be its name. Raises Invalid."""
+    if not _NAMESPACE.fullmatch(namespace):
+        violation = Violation("namespace", "pattern", _NAMESPACE_RULE)
+        raise Invalid(f"{namespace!r} is no namespace: {_NAMESPACE_RULE}", violations=[violation])
+    return namespace

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from vestry import paths
-from vestry.errors import VestryError
+from vestry.errors import SecretWithheld, VestryError
 from vestry.live import Callback, LiveConfig, Subscription
 from vestry.reading import Reads
+from vestry.references import withheld
 from vestry.remote import Remote
 from vestry.snapshot import Change, Snapshot
 from vestry.v1 import common_pb2, config_pb2
@@ -211,6 +212,21 @@ class AsyncConfigView(LiveReads):
         """Tell for each leaf at or below `path` which layer set it. Raises NotFound when no layer speaks of it."""
         request = config_pb2.ExplainConfigRequest(namespace=self.namespace, pointer=paths.to_pointer(paths.parse(path)))
         return await self._remote.call(self._remote.stub.ExplainConfig, request)
+
+    async def resolve(self, path: str = "") -> Any:
+        """Return the value at `path`, now, with the values of secrets in the place of references to them.
+
+        It comes from the daemon, which checks and audits each secret; nothing is kept, and dicts and lists are yours. Take
+        it when you need it. Raises SecretWithheld when you can't have one of them, NotFound when nothing stands there.
+        """
+        request = config_pb2.GetConfigRequest(
+            namespace=self.namespace, pointer=paths.to_pointer(paths.parse(path)), resolve_secrets=True
+        )
+        response = await self._remote.call(self._remote.stub.GetConfig, request)
+        value = json.loads(response.value)
+        if reasons := withheld(value, request.pointer):
+            raise SecretWithheld(self.namespace, reasons)
+        return value
 
     async def status(self) -> config_pb2.GetConfigStatusResponse:
         """Tell how the namespace stands to its files: drift, and why they are refused if they are."""

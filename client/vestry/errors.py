@@ -194,6 +194,25 @@ class WrongType(VestryError, TypeError):
         self.found = found
 
 
+class SecretNotText(VestryError, ValueError):
+    """A secret's value is asked for as text, and is none. It is not told."""
+
+    def __init__(self, namespace: str, name: str) -> None:
+        super().__init__(f"the value of secret {name!r} in {namespace!r} is not UTF-8 text: take its bytes")
+        self.namespace = namespace
+        self.name = name
+
+
+class SecretWithheld(VestryError):
+    """A configuration refers to secrets that this caller can't have. `reasons` maps each JSON Pointer -> why."""
+
+    def __init__(self, namespace: str, reasons: Mapping[str, str]) -> None:
+        listed = "; ".join(f"{pointer or '(all)'}: {why}" for pointer, why in reasons.items())
+        super().__init__(f"config {namespace!r} refers to secrets that are withheld: {listed}")
+        self.namespace = namespace
+        self.reasons = reasons
+
+
 class CacheUnusable(VestryError):
     """The cache's directory is not safe to use, or can't be made."""
 

@@ -18,7 +18,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 _MAX_ATTEMPTS: Final = 4
-_PASSING_REASONS: Final = ("", "SHUTTING_DOWN")  # of Unavailable: gone in a moment; a full disk is not
+PASSING_REASONS: Final = ("", "SHUTTING_DOWN")  # of Unavailable: gone in a moment; a full disk is not
 
 
 class Remote:
@@ -51,7 +51,7 @@ class Remote:
                 return await self._attempt(method, request, deadline - time.monotonic())
             except Unavailable as error:
                 delay = self._policy.delay_seconds(failures)
-                if error.reason not in _PASSING_REASONS or time.monotonic() + delay >= deadline:
+                if error.reason not in PASSING_REASONS or time.monotonic() + delay >= deadline:
                     raise
                 await asyncio.sleep(delay)
         return await self._attempt(method, request, deadline - time.monotonic())

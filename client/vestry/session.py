@@ -1,4 +1,4 @@
-"""What an open client holds: its channel, its watch and its cache."""
+"""What an open client holds: its channel, its watches and its caches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,18 @@ from vestry.channel import connect_async
 from vestry.errors import Unavailable
 from vestry.live import LiveConfig
 from vestry.remote import Remote
+from vestry.secret_cache import Keeping, SecretCache
+from vestry.secret_watching import SecretWatch
 from vestry.snapshot import Snapshot
-from vestry.v1 import admin_pb2_grpc, config_pb2, config_pb2_grpc
+from vestry.v1 import (
+    access_pb2_grpc,
+    admin_pb2_grpc,
+    config_pb2,
+    config_pb2_grpc,
+    seal_pb2_grpc,
+    secrets_pb2_grpc,
+    tokens_pb2_grpc,
+)
 from vestry.watching import Watch
 
 
@@ -27,6 +37,10 @@ class Stubs:
 
     config: config_pb2_grpc.ConfigServiceAsyncStub
     admin: admin_pb2_grpc.AdminServiceAsyncStub
+    access: access_pb2_grpc.AccessServiceAsyncStub
+    tokens: tokens_pb2_grpc.TokenServiceAsyncStub
+    secrets: secrets_pb2_grpc.SecretsServiceAsyncStub
+    seal: seal_pb2_grpc.SealServiceAsyncStub
 
 
 class Session:
@@ -39,6 +53,7 @@ class Session:
         timeout_seconds: float,
         policy: ReconnectPolicy,
         cache: Cache | None,
+        keeping: Keeping,
         check: Callable[[], None],
     ) -> None:
         self.process_id = os.getpid()
@@ -49,6 +64,10 @@ class Session:
         self.stubs = Stubs(
             config=config_pb2_grpc.ConfigServiceStub(self._channel),
             admin=admin_pb2_grpc.AdminServiceStub(self._channel),
+            access=access_pb2_grpc.AccessServiceStub(self._channel),
+            tokens=tokens_pb2_grpc.TokenServiceStub(self._channel),
+            secrets=secrets_pb2_grpc.SecretsServiceStub(self._channel),
+            seal=seal_pb2_grpc.SealServiceStub(self._channel),
         )
         self.remote = Remote(
             self.stubs.config, target=target, timeout_seconds=timeout_seconds, policy=policy, check=check
@@ -59,6 +78,11 @@ class Session:
         self._writing = self.loop.create_task(self._writer.run()) if self._writer is not None else None
         self._watch = Watch(self.remote, target=target, policy=policy, on_update=self._save, on_loss=self._restore)
         self._watching = self.loop.create_task(self._watch.run())
+        self._secret_watch = SecretWatch(self.stubs.secrets, target=target, policy=policy)
+        self._watching_secrets = self.loop.create_task(self._secret_watch.run())
+        self.secrets = SecretCache(
+            self._secret_watch, self.stubs.secrets, self.remote, keeping=keeping, later=self.loop.call_later
+        )
 
     async def follow(self, namespace: str) -> LiveConfig:
         """Watch `namespace` and return it once it has a state. Raises Unavailable, or the daemon's refusal."""
@@ -79,11 +103,14 @@ class Session:
     async def close(self) -> None:
         """End everything that the session runs, and save what is not saved yet."""
         self._watch.end()
+        self._secret_watch.end()
         self._watching.cancel()
+        self._watching_secrets.cancel()
         if self._writer is not None and self._writing is not None:
             self._writer.stop()
             await asyncio.wait([self._writing])
-        await asyncio.wait([self._watching])
+        await asyncio.wait([self._watching, self._watching_secrets])
+        await self._secret_watch.ended()
         await self._channel.close()
 
     def _save(self, update: config_pb2.ConfigUpdate) -> None:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from vestry.background import Runner
 from vestry.config import AsyncConfigView, LiveReads
 from vestry.live import LiveConfig
 from vestry.snapshot import Change
 from vestry.v1 import common_pb2, config_pb2
-
-T = TypeVar("T")
-
-
-class Runner(Protocol):
-    """Runs coroutines for threads that wait for them (vestry.background)."""
-
-    def check(self) -> None:
-        """Raise when the calling thread can't wait here."""
-
-    def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run the coroutine that `make` returns, and return or raise what it does."""
 
 
 class ConfigView(LiveReads):
@@ -123,6 +112,10 @@ class ConfigView(LiveReads):
     def explain(self, path: str = "") -> config_pb2.ExplainConfigResponse:
         """Tell for each leaf at or below `path` which layer set it. As AsyncConfigView.explain."""
         return self._runner.run(lambda: self._core.explain(path))
+
+    def resolve(self, path: str = "") -> Any:
+        """Return the value at `path` with secrets in the place of references. As AsyncConfigView.resolve."""
+        return self._runner.run(lambda: self._core.resolve(path))
 
     def status(self) -> config_pb2.GetConfigStatusResponse:
         """Tell how the namespace stands to its files. As AsyncConfigView.status."""

@@ -1,48 +1,28 @@
-"""The watch that feeds a client's views: one stream for all of them, opened again whenever it breaks."""
+"""The watch that feeds a client's views of configuration."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, ClassVar
 
-import grpc
+import grpc.aio
 
 from vestry.backoff import ReconnectPolicy
-from vestry.errors import (
-    ClientClosed,
-    Invalid,
-    LimitExceeded,
-    NotFound,
-    PermissionDenied,
-    RemoteError,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-    from_rpc_error,
-)
+from vestry.errors import RemoteError
+from vestry.following import Following, log
 from vestry.live import LiveConfig
 from vestry.remote import Remote
 from vestry.snapshot import Snapshot
-from vestry.v1 import common_pb2, config_pb2
-
-MAX_NAMESPACES: Final = 100  # of one WatchConfig call (config.proto)
-
-_SHUTTING_DOWN: Final = "SHUTTING_DOWN"
-_TOKEN_REASONS: Final = ("RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID")
-_REFUSALS: Final = (Invalid, NotFound, PermissionDenied, Unauthenticated, Unimplemented)
-
-log = logging.getLogger(__name__)
+from vestry.v1 import config_pb2
 
 
-class Watch:
-    """Keeps the namespaces that were added in step with the daemon. Belongs to one event loop; `run` is its one task.
+class Watch(Following[LiveConfig]):
+    """Follows configuration.
 
-    A resume token speaks for the namespaces that it was given for; so when one is added, the watch starts anew for all.
     `on_update` hears of each state that the daemon sends, `on_loss` of each namespace whenever the daemon can't be had.
     """
+
+    noun: ClassVar[str] = "config"
 
     def __init__(
         self,
@@ -53,100 +33,35 @@ class Watch:
         on_update: Callable[[config_pb2.ConfigUpdate], None],
         on_loss: Callable[[LiveConfig], None],
     ) -> None:
+        super().__init__(target=target, policy=policy)
         self._remote = remote
-        self._target = target
-        self._policy = policy
         self._on_update = on_update
         self._on_loss = on_loss
-        self._lives: dict[str, LiveConfig] = {}  # namespace -> what is known of it
-        self._token = ""
-        self._token_speaks_for: frozenset[str] = frozenset()
-        self._failures = 0  # in a row
-        self._is_ended = False
-        self._restart = asyncio.Event()
-        self._silence: asyncio.Timeout | None = None  # of the open stream: ends it when the daemon says nothing
 
-    def add(self, namespace: str) -> LiveConfig:
-        """Return what is known of `namespace`, and watch it from now on. Raises LimitExceeded, ClientClosed."""
-        if self._is_ended:
-            raise ClientClosed
-        if namespace not in self._lives:
-            if len(self._lives) >= MAX_NAMESPACES:
-                raise LimitExceeded(f"one client can watch {MAX_NAMESPACES} namespaces: use another for {namespace!r}")
-            self._lives[namespace] = LiveConfig(namespace)
-            self._start_anew()
-        return self._lives[namespace]
+    def _make(self, namespace: str) -> LiveConfig:
+        return LiveConfig(namespace)
 
-    def end(self) -> None:
-        """Let everybody go who waits for a namespace: the client is closed, and `run` cancelled."""
-        self._is_ended = True
-        for live in self._lives.values():
-            live.end()
+    def _open(
+        self, namespaces: list[str], *, token: str, timeout_seconds: float | None = None
+    ) -> grpc.aio.UnaryStreamCall[Any, Any]:
+        request = config_pb2.WatchConfigRequest(namespaces=namespaces, resume_token=token)
+        return self._remote.stub.WatchConfig(request, timeout=timeout_seconds)
 
-    async def run(self) -> None:
-        """Follow the daemon until cancelled."""
-        while True:
-            self._restart.clear()
-            namespaces = frozenset(name for name, live in self._lives.items() if live.refusal is None)
-            if not namespaces:
-                await self._restart.wait()
-                continue
-            try:
-                await self._follow(namespaces)
-            except RemoteError as error:
-                await self._recover(namespaces, error)
-            except Exception as error:
-                log.exception("config.watch_failed target=%s", self._target)
-                await self._recover(namespaces, RemoteError(f"the watch of {self._target} failed here: {error!r}"))
+    def _begin(self, live: LiveConfig) -> None:
+        live.rejection = None  # the state that comes tells of rejections, and not of their absence
 
-    async def _follow(self, namespaces: frozenset[str]) -> None:
-        """Open one stream and take what it brings. Returns when a restart is asked for, raises when the stream ends."""
-        if not namespaces <= self._token_speaks_for:
-            self._token = ""
-        if not self._token:  # the state that comes tells of rejections, and not of their absence
-            for namespace in namespaces:
-                self._lives[namespace].rejection = None
-        loop = asyncio.get_running_loop()
-        call = self._remote.stub.WatchConfig(
-            config_pb2.WatchConfigRequest(namespaces=sorted(namespaces), resume_token=self._token)
-        )
-        try:
-            async with asyncio.timeout(self._policy.silence_seconds) as self._silence:
-                async for message in call:
-                    if self._restart.is_set():
-                        return
-                    self._silence.reschedule(loop.time() + self._policy.silence_seconds)
-                    self._take(message, namespaces)
-        except TimeoutError:
-            if self._restart.is_set():
-                return
-            raise self._lost(f"has said nothing for {self._policy.silence_seconds:g} s") from None
-        except grpc.RpcError as error:
-            raise from_rpc_error(error, target=self._target) from error
-        finally:
-            self._silence = None
-            call.cancel()
-        raise self._lost("ended the watch")
+    def _hear(self, live: LiveConfig) -> None:
+        live.heard()
 
-    def _take(self, message: config_pb2.WatchConfigResponse, namespaces: frozenset[str]) -> None:
-        """Put one message in force. Its token counts once that is done."""
+    def _after_loss(self, live: LiveConfig) -> None:
+        self._on_loss(live)
+
+    def _take_event(self, message: config_pb2.WatchConfigResponse) -> None:
         match message.WhichOneof("event"):
             case "update":
                 self._update(message.update)
             case "rejected":
                 self._reject(message.rejected)
-            case "end":
-                raise self._lost(f"ended the watch: {message.end.message}", reason=_end_reason(message.end))
-        if message.resume_token:
-            self._token, self._token_speaks_for = message.resume_token, namespaces
-            if self._failures:
-                log.info("config.watch_regained target=%s failures=%d", self._target, self._failures)
-            self._failures = 0
-        for namespace in namespaces:
-            live = self._lives[namespace]
-            if message.resume_token:
-                live.connected()
-            live.heard()
 
     def _update(self, update: config_pb2.ConfigUpdate) -> None:
         if live := self._lives.get(update.namespace):
@@ -158,68 +73,9 @@ class Watch:
         if live := self._lives.get(rejected.namespace):
             live.rejection = rejected.rejection if rejected.HasField("rejection") else None
 
-    async def _recover(self, namespaces: frozenset[str], error: RemoteError) -> None:
-        """Do what `error` asks for, so that the next stream has a better chance."""
-        if error.reason in _TOKEN_REASONS and self._token:
-            log.warning("config.watch_starts_anew target=%s reason=%s", self._target, error.reason)
-            self._token = ""
-            return
-        if isinstance(error, _REFUSALS) and await self._set_refused_aside(namespaces, error):
-            return
-        if not self._failures:
-            log.warning("config.watch_lost target=%s error=%s", self._target, error)
-        for live in self._lives.values():
-            live.disconnected(error)
-            self._on_loss(live)
-        delay = self._policy.delay_seconds(0 if error.reason == _SHUTTING_DOWN else self._failures + 1)
-        self._failures += 1
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._restart.wait()
-
-    async def _set_refused_aside(self, namespaces: frozenset[str], error: RemoteError) -> bool:
-        """Find out for which namespaces a stream was refused, and go on without them. False when for none alone."""
-        refusals = {next(iter(namespaces)): error} if len(namespaces) == 1 else await self._ask_alone(namespaces)
-        for namespace, refusal in refusals.items():
-            live = self._lives[namespace]
-            live.refuse(refusal)
-            if live.has_state:
-                log.warning("config.namespace_refused namespace=%s error=%s", namespace, refusal)
-                asyncio.get_running_loop().call_later(self._policy.refusal_seconds, self._reconsider, live)
-            else:
-                del self._lives[namespace]
-        return bool(refusals)
-
-    async def _ask_alone(self, namespaces: frozenset[str]) -> dict[str, RemoteError]:
-        """Return the namespaces that the daemon refuses to watch even alone, and why."""
-        refusals: dict[str, RemoteError] = {}
-        for namespace in sorted(namespaces):
-            call = self._remote.stub.WatchConfig(
-                config_pb2.WatchConfigRequest(namespaces=[namespace]), timeout=self._policy.silence_seconds
-            )
-            try:
-                await call.read()
-            except grpc.RpcError as error:
-                refusal = from_rpc_error(error, target=self._target)
-                if isinstance(refusal, _REFUSALS):
-                    refusals[namespace] = refusal
-            finally:
-                call.cancel()
-        return refusals
-
-    def _reconsider(self, live: LiveConfig) -> None:
-        live.refusal = None
-        self._start_anew()
-
-    def _start_anew(self) -> None:
-        """Have `run` look again at which namespaces to watch, whatever it waits for now."""
-        self._restart.set()
-        if self._silence is not None and not self._silence.expired():
-            self._silence.reschedule(asyncio.get_running_loop().time())
-
-    def _lost(self, what: str, *, reason: str = "") -> Unavailable:
-        return Unavailable(f"vestryd at {self._target} {what}", reason=reason)
-
-
-def _end_reason(end: common_pb2.WatchEnd) -> str:
-    return _SHUTTING_DOWN if end.reason == common_pb2.WATCH_END_REASON_SHUTTING_DOWN else ""
+    def _set_aside(self, namespace: str, error: RemoteError) -> bool:
+        """Ask again for what a view shows already; who waits for the first state has the error."""
+        if not self._lives[namespace].has_state:
+            return False
+        log.warning("config.namespace_refused namespace=%s error=%s", namespace, error)
+        return True

@@ -13,10 +13,17 @@ from click.shell_completion import shell_complete
 from vestry import __version__
 from vestry.errors import VestryError
 from vestryctl.app import App
+from vestryctl.commands.access import access
 from vestryctl.commands.audit import audit
 from vestryctl.commands.backup import backup
 from vestryctl.commands.completion import COMPLETION_VARIABLE, completion
 from vestryctl.commands.config import config
+from vestryctl.commands.pki import pki
+from vestryctl.commands.render import render
+from vestryctl.commands.run import run
+from vestryctl.commands.seal import seal, unseal
+from vestryctl.commands.secrets import secrets
+from vestryctl.commands.slots import slots
 from vestryctl.commands.status import status
 from vestryctl.commands.version import version
 from vestryctl.failures import ExitCode, Failure, exit_code, explain
@@ -37,6 +44,8 @@ _EXAMPLES = (
     "vestryctl config get server.port",
     "vestryctl config set server.port 8443 -m 'behind the new proxy'",
     "vestryctl config watch billing -o json",
+    "vestryctl secrets put db-password",
+    "vestryctl run --secret DB_PASSWORD=db-password -- ./server",
     "vestryctl --address 127.0.0.1:8378 status",
 )
 
@@ -69,7 +78,7 @@ class Program(Group):
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s", help="Show the version.")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Look after a Vestry daemon and the configuration that it serves.
+    """Look after a Vestry daemon, and the configuration and secrets that it serves.
 
     Tables and colours are for terminals; into a pipe goes plain text, and with -o json or -o yaml what programs read:
     objects with the field names of Vestry's protocol, times in RFC 3339, documents as they are.
@@ -77,7 +86,22 @@ def cli(context: click.Context) -> None:
     context.call_on_close(context.ensure_object(App).close)
 
 
-for _command in (config, audit, backup, status, version, completion):
+for _command in (
+    config,
+    secrets,
+    run,
+    render,
+    seal,
+    unseal,
+    slots,
+    access,
+    audit,
+    backup,
+    pki,
+    status,
+    version,
+    completion,
+):
     cli.add_command(_command)
 
 

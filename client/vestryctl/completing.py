@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vestry.errors import VestryError
-from vestry.v1 import config_pb2
+from vestry.v1 import config_pb2, secrets_pb2
 from vestryctl.app import App
 from vestryctl.wire import json_value
 
@@ -25,6 +25,18 @@ def namespaces(context: click.Context, _: click.Parameter, incomplete: str) -> l
     except VestryError:
         return []
     return [each.namespace for each in answer.namespaces if each.namespace.startswith(incomplete)]
+
+
+def secrets(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Offer the names of a namespace's secrets."""
+    app = _impatient_app(context)
+    request = secrets_pb2.ListSecretsRequest(
+        namespace=context.params.get("namespace") or "", name_prefix=incomplete, page_size=1000
+    )
+    try:
+        return [each.name for each in app.daemon.call(app.daemon.secrets.ListSecrets, request).secrets]
+    except VestryError:
+        return []
 
 
 def paths(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

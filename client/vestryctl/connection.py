@@ -8,7 +8,15 @@ import grpc
 
 from vestry.channel import connect, resolve_target
 from vestry.errors import from_rpc_error
-from vestry.v1 import admin_pb2_grpc, audit_pb2_grpc, config_pb2_grpc
+from vestry.v1 import (
+    access_pb2_grpc,
+    admin_pb2_grpc,
+    audit_pb2_grpc,
+    config_pb2_grpc,
+    seal_pb2_grpc,
+    secrets_pb2_grpc,
+    tokens_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +36,10 @@ class Daemon:
         self.config = config_pb2_grpc.ConfigServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(self._channel)
+        self.access = access_pb2_grpc.AccessServiceStub(self._channel)
+        self.tokens = tokens_pb2_grpc.TokenServiceStub(self._channel)
+        self.secrets = secrets_pb2_grpc.SecretsServiceStub(self._channel)
+        self.seal = seal_pb2_grpc.SealServiceStub(self._channel)
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """Make one call. Raises the errors of vestry.errors."""

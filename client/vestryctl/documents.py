@@ -29,6 +29,14 @@ def read_document(file: str) -> Any:
     return parse_document(read_text(file), name, suffix=Path(file).suffix.lower())
 
 
+def read_merge_patch(file: str) -> dict[str, Any]:
+    """Return the merge patch in `file`. Raises Failure and SourceInvalid."""
+    document = read_document(file)
+    if not isinstance(document, dict):
+        raise Failure(f"can't apply {file}: a merge patch is an object")
+    return document
+
+
 def read_text(file: str) -> str:
     """Return the text in `file`, or of standard input. Raises Failure or SourceInvalid."""
     return _decode(_read(file), "standard input" if file == STANDARD_INPUT else file)

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from vestry import errors
+from vestry.tls import handshake_problem
 from vestry.v1 import common_pb2
 from vestryctl.text import in_one_line, printable
 
@@ -95,6 +96,11 @@ def _cannot_reach(error: errors.VestryError, address: str) -> str:
     """Say why no vestryd answers; gRPC's own words end with what the system said, after much else."""
     cause: grpc.Call | None = error.__cause__  # type: ignore[assignment]  # a stub's RpcError is a Call as well
     details = (cause.details() if cause else "") or str(error)
+    problem = "" if address.startswith("unix:") else handshake_problem(details)
+    if problem:
+        return (
+            f"can't reach vestryd at {address}: {problem}. VESTRY_TLS_CA, _CERTIFICATE, _KEY and _SERVER_NAME say how"
+        )
     return (
         f"can't reach vestryd at {address}: {details.rpartition(': ')[2]}. Does it run (systemctl status vestryd)? "
         "If it listens elsewhere, give --address or set VESTRY_ADDRESS"

@@ -66,6 +66,16 @@ class Whole(click.ParamType[int]):
         return int(value)
 
 
+class NotNegative(click.ParamType[int]):
+    """A whole number from 0 on."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        return 0 if value in {0, "0"} else Whole().convert(value, param, ctx)
+
+
 class Seconds(click.ParamType[float]):
     """A span of time: a number of seconds, or a number with a unit such as 500ms or 1m."""
 
@@ -204,6 +214,11 @@ expected_version_option = click.option(
     type=Whole(),
     metavar="N",
     help="Refuse, with exit code 4, unless this is the current version.",
+)
+layer_option = click.option(
+    "--layer",
+    type=click.Choice(("default", "environment", "override", "runtime")),
+    help="The layer that FILE would replace. [default: FILE is the whole document]",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Don't ask.")

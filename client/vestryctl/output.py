@@ -77,6 +77,10 @@ class Output:
         else:
             self._write(text + "\n")
 
+    def raw(self, text: str) -> None:
+        """Print a text as it is into a pipe or a file; at a terminal without what that would act on."""
+        self._write(printable(text) if self.is_terminal else text)
+
     def document(self, value: Any) -> None:
         """Print a JSON value; a string as it is, so that a shell can use it."""
         if isinstance(value, str):
@@ -137,6 +141,11 @@ class Output:
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
+
+
+def warning(words: str) -> Text:
+    """Return words that should catch the eye."""
+    return Text(words, "yellow")
 
 
 def _cell(value: str | Text) -> Text:

@@ -22,6 +22,14 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def decoded(value: bytes) -> str | None:
+    """Return the UTF-8 text that `value` is; None, and no error that would hold it, when it is none."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def in_one_line(text: str) -> str:
     """Return `text` with its white space, line breaks included, as single spaces."""
     return " ".join(text.split())

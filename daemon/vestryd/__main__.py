@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is loaded, below; our errors say what it would
+# gRPC reads them when it is loaded, below. Our errors say what it would.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")  # TLS 1.3 alone: transports.tls tells how
 
 import argparse
 import asyncio
@@ -17,11 +19,13 @@ import uvloop
 
 from vestry._version import __version__
 from vestryd import life
-from vestryd.domain.errors import AddressUnusable, RecordDamaged, SettingsInvalid, StoreUnusable
+from vestryd.domain.errors import AddressUnusable, RecordDamaged, SettingsInvalid, StoreUnavailable, StoreUnusable
 from vestryd.host.logs import configure
 from vestryd.host.sdnotify import Notifier
+from vestryd.recovery import recover
 from vestryd.settings import Settings, load
 from vestryd.stores.restore import restore
+from vestryd.transports.tls_files import TlsUnusable
 
 OK, FAILED, UNUSABLE, CONFIG = 0, 1, 69, 78  # the last two after sysexits(3): EX_UNAVAILABLE, EX_CONFIG
 
@@ -49,16 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon, or do what a flag asks for instead, and return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = load(arguments.settings, environ=os.environ, overrides=_overrides(arguments))
-        if arguments.check:
-            return _check(settings)
-        if arguments.restore:
-            return _restore(arguments.restore, settings)
-        return _serve(settings)
+        return _do(arguments, load(arguments.settings, environ=os.environ, overrides=_overrides(arguments)))
     except SettingsInvalid as error:
         return _complain(error.problems, CONFIG)
-    except (StoreUnusable, RecordDamaged, AddressUnusable) as error:
+    except TlsUnusable as error:
+        return _complain([str(error)], CONFIG)
+    except (StoreUnusable, StoreUnavailable, RecordDamaged, AddressUnusable) as error:
         return _complain([str(error)], UNUSABLE)
+
+
+def _do(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.check:
+        return _check(settings)
+    if arguments.restore:
+        return _restore(arguments.restore, settings)
+    if arguments.recover:
+        return _recover(settings)
+    return _serve(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--check", action="store_true", help="check the settings and the configuration tree, and exit")
     instead.add_argument("--restore", type=Path, metavar="FILE", help="replace the store by this backup, and exit")
+    instead.add_argument("--recover", action="store_true", help="put the built-in access policy in force, and exit")
     instead.add_argument("--version", action="version", version=f"vestryd {__version__}")
     return parser
 
@@ -114,6 +126,12 @@ def _check(settings: Settings) -> int:
 def _restore(backup: Path, settings: Settings) -> int:
     aside = restore(backup, settings.store_path, now=datetime.now(UTC))
     print(f"restored {settings.store_path}" + (f"; what it replaced is kept as {aside}" if aside else ""))  # noqa: T201
+    return OK
+
+
+def _recover(settings: Settings) -> int:
+    configure(level=settings.log.level, format=settings.log.format)
+    print("\n".join(asyncio.run(recover(settings)).told()))  # noqa: T201
     return OK
 
 

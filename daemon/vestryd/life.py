@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -11,23 +12,28 @@ import structlog
 
 from vestry._version import __version__
 from vestryd.assembly import Core, Wire, open_audit_log, open_store, problems
+from vestryd.domain import config
 from vestryd.domain.audit import AuditLog
-from vestryd.domain.auditor import Auditor
-from vestryd.domain.config import KIND
 from vestryd.domain.documents import Document
-from vestryd.domain.errors import StoreUnavailable, Violation
-from vestryd.domain.ingest import Rejection, Reloaded
+from vestryd.domain.errors import StoreUnavailable, VestryError, Violation
+from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
+from vestryd.domain.ingest import Ingestion, Rejection, Reloaded
 from vestryd.domain.layers import Layer
+from vestryd.domain.secret_transfer import ImportConflict
 from vestryd.domain.store import Store
+from vestryd.host.environment import secrets_from
 from vestryd.host.inotify import TreeWatcher, Trigger
+from vestryd.host.memory import protect
 from vestryd.host.sdnotify import Notifier
 from vestryd.host.signals import Signals
+from vestryd.host.unlocking import UnlockSources
 from vestryd.services.admin import SCRATCH_PREFIX
 from vestryd.settings import Settings
 from vestryd.stores.memory import MemoryStore
 
 SWEEP_SECONDS = 60.0
 PINGS_PER_WATCHDOG = 3  # so that two late ones are forgiven
+DAEMON = Caller("vestryd", Via.SOCKET, frozenset({LOCAL_ADMINISTRATOR}))  # what the daemon does on its own behalf
 LAST_RECORDS_SECONDS = 0.5  # for what is not in the audit log yet when the daemon stops
 
 log = structlog.get_logger("vestryd")
@@ -36,6 +42,8 @@ log = structlog.get_logger("vestryd")
 async def serve(settings: Settings, notifier: Notifier) -> None:
     """Be the daemon until a signal asks to stop. Raises StoreUnusable, RecordDamaged, AddressUnusable."""
     signals = Signals()
+    for problem in protect():
+        log.warning("memory.unprotected", problem=problem)
     store = await open_store(settings)
     for left_behind in settings.state_directory.glob(f"{SCRATCH_PREFIX}*"):  # by a daemon that was killed
         shutil.rmtree(left_behind, ignore_errors=True)
@@ -56,14 +64,16 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
     The tree is taken in by a daemon that nobody can reach.
     """
     store = MemoryStore()
-    core = Core(settings, store)
+    core = Core(settings, store, await open_audit_log(settings, store))
     await core.documents.load()
     async with asyncio.TaskGroup() as group, _cancelled(group) as owned:
         owned(core.documents.follow())
-        await core.ingestion.reload()
+        for ingestion in core.ingestions:
+            await ingestion.reload()
     await store.close()
-    found = [f"{path}: {problem}" for path, problem in core.ingestion.source_problems]
-    found += [str(one) for rejection in core.ingestion.rejections().values() for one in rejection.violations]
+    found = [f"{path}: {problem}" for one in core.ingestions for path, problem in one.source_problems]
+    rejections = [rejection for one in core.ingestions for rejection in one.rejections().values()]
+    found += [str(violation) for rejection in rejections for violation in rejection.violations]
     if not found and not core.configs.all():
         found.append(f"{settings.config.directory}: there is no configuration here: write default.json, at least")
     return found, any(Layer.ENVIRONMENT in one.version.layers for one in core.configs.all())
@@ -76,22 +86,19 @@ class Life:
         self._settings = settings
         self._notifier = notifier
         self._store = store
-        self._core = Core(settings, store)
-        self._auditor = Auditor(
-            audit,
-            store=store,
-            documents=self._core.documents,
-            clock=self._core.clock,
-            facts={"version": __version__, "environment": settings.environment},
-        )
+        self._core = Core(settings, store, audit)
+        self._unlock = UnlockSources(settings.secrets.unlock_key_file, settings.state_directory, os.environ)
 
     async def run(self, signals: Signals) -> None:
         """Serve until a signal asks to stop. The first task that fails stops all, and its error is raised."""
-        await self._core.documents.load()
+        core = self._core
+        await core.documents.load()
+        await core.tokens.load()
         async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
-            owned(self._core.documents.follow())
-            owned(self._auditor.run())
-            wire = Wire(self._settings, self._store, self._core, self._auditor)
+            for follower in (core.documents, core.tokens, core.secrets):
+                owned(follower.follow())
+            owned(core.auditor.run())
+            wire = Wire(self._settings, self._store, core, self._unlock)
             self._tell_of_changes(wire)
             watcher = TreeWatcher(
                 self._settings.config.directory,
@@ -99,8 +106,12 @@ class Life:
                 poll_seconds=self._settings.config.poll_seconds,
             )
             await self._reload(force=True)
+            await self._open_secrets()
             try:
                 await self._start(wire)
+                owned(wire.pipeline.live.run())
+                owned(core.secrets.run_rotations())
+                owned(core.secrets.run_rewrap())
                 owned(self._follow_files(watcher))
                 owned(self._follow_reloads(signals))
                 owned(self._sweep())
@@ -110,8 +121,29 @@ class Life:
                 watcher.close()
                 await self._stop(wire)
 
+    async def _open_secrets(self) -> None:
+        """Unseal, as far as the daemon itself can; and take in what its environment holds for the secrets."""
+        if await self._core.vault.is_fresh():
+            await asyncio.to_thread(self._unlock.create_default)
+        await self._core.secrets.open(await asyncio.to_thread(self._unlock.materials))
+        for problem in self._unlock.problems():
+            log.warning("secrets.unlock_source_unusable", problem=problem)
+        if self._core.vault.is_sealed:
+            log.error("secrets.sealed", problem=self._core.vault.problem, remedy="vestryctl unseal")
+        else:
+            log.info("secrets.opened", slot=self._core.vault.slot_id, secrets=self._core.secrets.figures().secrets)
+        found = secrets_from(self._settings.secrets.from_environment, os.environ)
+        problems_found = list(found.problems)
+        for namespace, items in found.batches:
+            try:
+                await self._core.secrets.import_(DAEMON, namespace, items, conflict=ImportConflict.REPLACE)
+            except VestryError as error:  # whatever it is, nobody is served worse for it
+                problems_found.append(f"namespace {namespace}: {error}")
+        for problem in problems_found:
+            log.warning("secrets.not_imported", problem=problem, setting="secrets.from_environment")
+
     async def _start(self, wire: Wire) -> None:
-        await wire.server.start()
+        await wire.start()
         wire.server.ready()
         log.info(
             "vestryd.ready",
@@ -126,32 +158,43 @@ class Life:
     async def _stop(self, wire: Wire) -> None:
         log.info("vestryd.stopping")
         self._notifier.stopping()
-        wire.feed.close()
-        wire.audit.close()
-        await wire.server.stop(self._settings.limits.drain_seconds)
-        await self._auditor.finish(LAST_RECORDS_SECONDS)
+        await wire.stop(self._settings.limits.drain_seconds)
+        await self._core.auditor.finish(LAST_RECORDS_SECONDS)
 
     def _tell_of_changes(self, wire: Wire) -> None:
         def applied(revision: int, documents: Sequence[Document]) -> None:
-            wire.publisher.applied(revision, documents)
+            configs = [document for document in documents if document.kind == config.KIND]
+            if configs:
+                wire.publisher.applied(revision, configs)
+            if len(configs) < len(documents):  # the policy is among them
+                wire.pipeline.live.changed()
             for document in documents:
                 _log_applied(document)
 
+        self._core.documents.on_applied = applied
+        for ingestion in self._core.ingestions:
+            self._tell_of_files(ingestion, wire)
+
+    def _tell_of_files(self, ingestion: Ingestion, wire: Wire) -> None:
+        kind = ingestion.kind
+        is_config = kind == config.KIND
+
         def rejected(name: str, rejection: Rejection) -> None:
-            wire.publisher.rejected(name, rejection)
-            self._auditor.rejected(KIND, name, rejection)
-            _log_rejected(name, self._core.configs.find(name), rejection)
+            if is_config:
+                wire.publisher.rejected(name, rejection)
+            self._core.auditor.rejected(kind, name, rejection)
+            _log_rejected(kind, name, self._core.documents.find(kind, name), rejection)
             self._notifier.status(self._status())
 
         def reloaded(one: Reloaded) -> None:
-            wire.publisher.reloaded(one)
+            if is_config:
+                wire.publisher.reloaded(one)
             if one.ended_rejection:
-                log.info("document.accepted", kind=KIND, name=one.name, version_in_force=one.version)
+                log.info("document.accepted", kind=kind, name=one.name, version_in_force=one.version)
             self._notifier.status(self._status())
 
-        self._core.documents.on_applied = applied
-        self._core.ingestion.on_rejected = rejected
-        self._core.ingestion.on_reloaded = reloaded
+        ingestion.on_rejected = rejected
+        ingestion.on_reloaded = reloaded
 
     async def _follow_files(self, watcher: TreeWatcher) -> None:
         async for trigger in watcher:
@@ -168,19 +211,22 @@ class Life:
                 self._notifier.ready(self._status())
 
     async def _reload(self, *, force: bool) -> None:
-        before = self._core.ingestion.source_problems
-        try:
-            await self._core.ingestion.reload(force=force)
-        except StoreUnavailable as error:
-            log.warning("config.reload_failed", error=str(error), remedy="it is tried again at the next change or poll")
-        for path, problem in set(self._core.ingestion.source_problems) - set(before):
-            log.warning("config.misplaced", path=path, problem=problem)
+        for ingestion in self._core.ingestions:
+            before = ingestion.source_problems
+            try:
+                await ingestion.reload(force=force)
+            except StoreUnavailable as error:
+                remedy = "it is tried again at the next change or poll"
+                log.warning("files.reload_failed", kind=ingestion.kind, error=str(error), remedy=remedy)
+            for path, problem in set(ingestion.source_problems) - set(before):
+                log.warning("files.misplaced", kind=ingestion.kind, path=path, problem=problem)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 await self._core.retention.sweep()
+                await self._core.tokens.sweep()
             except StoreUnavailable as error:
                 log.warning("history.sweep_failed", error=str(error), remedy="it is tried again in a minute")
 
@@ -193,7 +239,7 @@ class Life:
     def _status(self) -> str:
         namespaces = len(self._core.configs.all())
         text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
-        found = list(problems(self._core, self._auditor))
+        found = list(problems(self._core))
         return f"{text}; {found[0].component}: {found[0].message}" if found else text
 
 
@@ -212,10 +258,10 @@ def _log_applied(document: Document) -> None:
     )
 
 
-def _log_rejected(name: str, document: Document | None, rejection: Rejection) -> None:
+def _log_rejected(kind: str, name: str, document: Document | None, rejection: Rejection) -> None:
     log.warning(
         "document.rejected",
-        kind=KIND,
+        kind=kind,
         name=name,
         version_in_force=document.version.number if document else 0,
         violations=[_told(one) for one in rejection.violations],

@@ -13,15 +13,15 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import grpc.aio
-from google.rpc import error_details_pb2, status_pb2
 
-from vestry.v1 import common_pb2, config_pb2, config_pb2_grpc
+from client.fake_errors import RpcContext, abort, abort_invalid
+from client.fake_secrets import FakeSecrets
+from vestry.v1 import common_pb2, config_pb2, config_pb2_grpc, secrets_pb2_grpc
 
-RpcContext = grpc.aio.ServicerContext[Any, Any]
 Event = config_pb2.ConfigUpdate | config_pb2.ConfigRejected
 
 
@@ -43,6 +43,7 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
     watches: list[Watched] = field(default_factory=list)
     updates: list[config_pb2.UpdateConfigRequest] = field(default_factory=list)
     answers_to_lose: int = 0
+    secrets: FakeSecrets = field(default_factory=FakeSecrets)
     watches_to_break: int = 0  # how many initial states to break off after their first message
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
         self._is_stopping = False
         self._server = grpc.aio.server(options=[("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000)])
         config_pb2_grpc.add_ConfigServiceServicer_to_server(self, self._server)
+        secrets_pb2_grpc.add_SecretsServiceServicer_to_server(self.secrets, self._server)
         self._server.add_insecure_port(self.target)
         await self._server.start()
 
@@ -234,7 +236,21 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
     async def _unimplemented(self, request: Any, context: RpcContext) -> Any:
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "not by this fake")
 
-    GetConfig = GetConfigVersion = DiffConfigVersions = _unimplemented
+    async def GetConfig(
+        self, request: config_pb2.GetConfigRequest, context: RpcContext
+    ) -> config_pb2.GetConfigResponse:
+        """Read a whole document, with values in the place of references at its first level; others are withheld."""
+        document = json.loads(self._versions[request.namespace][-1].document)
+        for key, value in document.items():
+            if request.resolve_secrets and isinstance(value, dict) and "$secret" in value:
+                _, namespace, _, name = value["$secret"].split("/")
+                versions = self.secrets.values.get((namespace, name))
+                document[key] = versions[-1].decode() if versions else value | {"$withheld": "not allowed"}
+        for key in request.pointer.split("/")[1:]:
+            document = document[key]
+        return config_pb2.GetConfigResponse(value=json.dumps(document).encode())
+
+    GetConfigVersion = DiffConfigVersions = _unimplemented
     GetConfigSchema = ListNamespaces = ReloadConfig = _unimplemented
 
     async def _update(
@@ -294,32 +310,10 @@ class FakeDaemon(config_pb2_grpc.ConfigServiceServicer):
             self._server = None
 
 
-async def abort(context: RpcContext, code: grpc.StatusCode, reason: str, **metadata: str) -> NoReturn:
-    """End a call as the daemon does: with a Status and its ErrorInfo."""
-    info = error_details_pb2.ErrorInfo(domain="vestry", reason=reason, metadata=metadata)
-    await _abort_with(context, code, f"the fake says {reason}", info)
-
-
-async def abort_invalid(context: RpcContext, *, pointer: str, rule: str, message: str) -> NoReturn:
-    """End a call whose document is invalid."""
-    bad_request = error_details_pb2.BadRequest(
-        field_violations=[error_details_pb2.BadRequest.FieldViolation(field=pointer, reason=rule, description=message)]
-    )
-    info = error_details_pb2.ErrorInfo(domain="vestry", reason="DOCUMENT_INVALID", metadata={"violations": "1"})
-    await _abort_with(context, grpc.StatusCode.INVALID_ARGUMENT, "config is invalid", info, bad_request)
-
-
-async def _abort_with(context: RpcContext, code: grpc.StatusCode, message: str, *details: Any) -> NoReturn:
-    status = status_pb2.Status(code=code.value[0], message=message)
-    for detail in details:
-        status.details.add().Pack(detail)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    await context.abort(code, message)
-
-
 async def _serve(target: str, heartbeat_seconds: float) -> None:
     daemon = FakeDaemon(target, heartbeat_seconds=heartbeat_seconds)
     daemon.set("default", {"from": "process"})
+    daemon.secrets.put("db-password", b"one")
     await daemon.start()
     print("ready", flush=True)  # noqa: T201 - tells the test that started it
     await asyncio.Event().wait()

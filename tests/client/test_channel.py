@@ -11,9 +11,36 @@ from client.fake_daemon import FakeDaemon
 from vestry import InvalidTarget, NotFound, Unavailable, connect
 from vestry.channel import DEFAULT_TARGET, IDEMPOTENT_METHODS, resolve_target
 from vestry.errors import from_rpc_error
-from vestry.v1 import admin_pb2, config_pb2, config_pb2_grpc
+from vestry.v1 import access_pb2, admin_pb2, config_pb2, config_pb2_grpc, seal_pb2, secrets_pb2, tokens_pb2
 
-WRITES_AND_STREAMS = {"WatchConfig", "UpdateConfig", "RollbackConfig", "ReloadConfig", "CreateBackup"}
+WRITES_AND_STREAMS = {
+    "WatchConfig",
+    "UpdateConfig",
+    "RollbackConfig",
+    "ReloadConfig",
+    "CreateBackup",
+    "UpdatePolicy",
+    "RollbackPolicy",
+    "ReloadPolicy",
+    "CreateToken",
+    "RevokeToken",
+    "PutSecret",
+    "UpdateSecret",
+    "WatchSecrets",
+    "DeleteSecret",
+    "UndeleteSecret",
+    "DestroySecretVersion",
+    "RotateSecret",
+    "RotateKeyring",
+    "ExportSecrets",
+    "ImportSecrets",
+    "Seal",
+    "Unseal",
+    "AddUnlockSlot",
+    "RemoveUnlockSlot",
+    "RekeyUnlockSlot",
+}
+SERVICES = (access_pb2, admin_pb2, config_pb2, seal_pb2, secrets_pb2, tokens_pb2)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +89,8 @@ def test_the_environment_comes_before_the_default(monkeypatch: pytest.MonkeyPatc
 
 def test_every_method_is_repeatable_or_not() -> None:
     """Each method of the services is named as idempotent, or known to write or to stream."""
-    for file in (config_pb2.DESCRIPTOR, admin_pb2.DESCRIPTOR):
-        for service in file.services_by_name.values():
+    for file in SERVICES:
+        for service in file.DESCRIPTOR.services_by_name.values():
             methods = {method.name for method in service.methods}
             assert methods - set(IDEMPOTENT_METHODS[service.full_name]) == methods & WRITES_AND_STREAMS
 

@@ -4,23 +4,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ctl.fake_access import FakeAccess
 from ctl.fake_audit import FakeAudit
 from ctl.fake_config import REVISION, Context, FakeConfig
-from vestry.v1 import admin_pb2, admin_pb2_grpc, audit_pb2_grpc, config_pb2_grpc
+from ctl.fake_documents import encode
+from ctl.fake_seal import FakeSeal
+from ctl.fake_secrets import FakeSecrets
+from vestry.v1 import (
+    access_pb2_grpc,
+    admin_pb2,
+    admin_pb2_grpc,
+    audit_pb2_grpc,
+    config_pb2,
+    config_pb2_grpc,
+    seal_pb2_grpc,
+    secrets_pb2_grpc,
+)
 
 
 @dataclass(kw_only=True)
-class FakeDaemon(FakeConfig, FakeAudit, admin_pb2_grpc.AdminServiceServicer):
+class FakeDaemon(FakeConfig, FakeAccess, FakeAudit, admin_pb2_grpc.AdminServiceServicer):
     """Serves at `address` between `start` and `stop`; what it keeps outlives both, as a store does."""
 
     address: str
+    secrets: FakeSecrets = field(default_factory=FakeSecrets)
+    seal: FakeSeal = field(default_factory=FakeSeal)
     methods: list[admin_pb2.MethodFigures] = field(default_factory=list)
     problems: list[admin_pb2.Problem] = field(default_factory=list)
     backup: bytes = b"SQLite format 3\x00" + bytes(200_000)
@@ -35,18 +52,40 @@ class FakeDaemon(FakeConfig, FakeAudit, admin_pb2_grpc.AdminServiceServicer):
         self.is_stopping = False
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         config_pb2_grpc.add_ConfigServiceServicer_to_server(self, self._server)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(self, self._server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self, self._server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self, self._server)
+        secrets_pb2_grpc.add_SecretsServiceServicer_to_server(self.secrets, self._server)
+        seal_pb2_grpc.add_SealServiceServicer_to_server(self.seal, self._server)
+        self.secrets.stop(is_stopping=False)
         self._server.add_insecure_port(self.address)
         self._server.start()
 
     def stop(self) -> None:
         """End every watch, and stop listening."""
+        self.secrets.stop(is_stopping=True)
         with self.changed:
             self.is_stopping = True
             self.changed.notify_all()
         if self._server is not None:
             self._server.stop(1.0).wait()
+
+    def GetConfig(self, request: config_pb2.GetConfigRequest, context: Context) -> config_pb2.GetConfigResponse:
+        """Read configuration, with values in the place of references where that is asked for."""
+        answer = super().GetConfig(request, context)
+        if request.resolve_secrets:
+            answer.value = encode(self._resolved(json.loads(answer.value)))
+        return answer
+
+    def _resolved(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "$secret" not in value:
+            return {key: self._resolved(member) for key, member in value.items()}
+        _, namespace, _, name = value["$secret"].split("/")
+        if (namespace, name) not in self.secrets.kept:
+            return value | {"$withheld": "not allowed"}
+        return self.secrets.value(name, namespace=namespace).decode()
 
     def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.GetStatusResponse:
         """Tell what runs here."""

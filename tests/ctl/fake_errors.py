@@ -24,9 +24,11 @@ def abort_field(context: grpc.ServicerContext, field: str, problem: str) -> NoRe
     _abort_with(context, grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {problem}", info, blame)
 
 
-def abort_invalid(context: grpc.ServicerContext, name: str, found: list[common_pb2.Violation]) -> NoReturn:
+def abort_invalid(
+    context: grpc.ServicerContext, name: str, found: list[common_pb2.Violation], *, kind: str = "config"
+) -> NoReturn:
     """End a call whose document is invalid."""
-    metadata = {"kind": "config", "name": name, "violations": str(len(found))}
+    metadata = {"kind": kind, "name": name, "violations": str(len(found))}
     info = error_details_pb2.ErrorInfo(domain="vestry", reason="DOCUMENT_INVALID", metadata=metadata)
     blame = error_details_pb2.BadRequest(
         field_violations=[
@@ -34,7 +36,7 @@ def abort_invalid(context: grpc.ServicerContext, name: str, found: list[common_p
             for each in found
         ]
     )
-    _abort_with(context, grpc.StatusCode.INVALID_ARGUMENT, f"config {name!r} is invalid", info, blame)
+    _abort_with(context, grpc.StatusCode.INVALID_ARGUMENT, f"{kind} {name!r} is invalid", info, blame)
 
 
 def _abort_with(context: grpc.ServicerContext, code: grpc.StatusCode, message: str, *details: Any) -> NoReturn:

@@ -8,7 +8,9 @@ from engine import Engine, FakeSources, running
 from vestry.audit_record import Outcome, Record
 from vestryd.domain.audit import Entry
 from vestryd.domain.auditor import Auditor
-from vestryd.domain.config import Write
+from vestryd.domain.layered import Write
+from vestryd.domain.policies import recover
+from vestryd.domain.policy import BUILT_IN
 from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
 
@@ -107,6 +109,31 @@ async def test_a_refusal_of_files_is_recorded_without_what_is_in_them() -> None:
     assert (record.actor, record.action, record.resource) == ("files", "config.reload", "namespaces/default/config")
     assert record.facts.keys() == {"file", "line", "rule", "violations"}
     assert "hunter2" not in str(record)
+
+
+async def test_changes_of_the_policy_are_recorded_as_those_of_configuration_are() -> None:
+    """The resource is the policy, the action says how it was changed, and a refusal of its files is told, too."""
+    async with running() as engine:
+        log = log_of(engine)
+        async with auditing(engine, log) as auditor:
+            engine.policies.ingestion.on_rejected = lambda name, why: auditor.rejected("access", name, why)
+            engine.policy_sources.write("policy", default=BUILT_IN)
+            await engine.policies.ingestion.reload()
+            await engine.policies.patch({"roles": {"r": {"actions": ["*"]}}}, Write(author="user:root", call_id="r-1"))
+            await engine.policies.rollback(1, Write(author="user:root"))
+            await recover(engine.documents, engine.proposals, Write("vestryd --recover"))
+            engine.policy_sources.write("policy", default=b"{")
+            await engine.policies.ingestion.reload()
+        changes = [one for one in await all_of(log) if one.resource == "access"]
+    assert sorted((one.actor, one.action, one.outcome, one.facts.get("version")) for one in changes) == [
+        ("files", "access.reload", Outcome.ALLOWED, 1),
+        ("files", "access.reload", Outcome.FAILED, None),
+        ("user:root", "access.rollback", Outcome.ALLOWED, 3),
+        ("user:root", "access.update", Outcome.ALLOWED, 2),
+        ("vestryd --recover", "access.update", Outcome.ALLOWED, 4),
+    ]
+    (update,) = [one for one in changes if one.request_id == "r-1"]
+    assert update.facts.keys() == {"version", "revision", "checksum", "committed", "layers"}
 
 
 async def test_what_happened_while_nobody_recorded_is_recorded_at_the_next_start() -> None:

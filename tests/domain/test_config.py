@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Engine, FakeSources, running
-from vestryd.domain.config import Configs, Leaf, Write, layer_of
+from vestryd.domain.config import Configs, Leaf, layer_of
 from vestryd.domain.errors import (
     DocumentNotFound,
     InvalidField,
@@ -18,6 +18,7 @@ from vestryd.domain.errors import (
     SchemaNotFound,
     StoreUnavailable,
 )
+from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer, fold
 from vestryd.domain.pointer import leaves, resolve
 from vestryd.domain.store import Commit, Snapshot

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import FakeSources, running
-from vestryd.domain.config import Write
 from vestryd.domain.errors import (
     DocumentInvalid,
     DocumentNotFound,
@@ -19,6 +18,7 @@ from vestryd.domain.errors import (
     VersionMismatch,
     VersionNotFound,
 )
+from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
 from vestryd.domain.store import Commit
 from vestryd.domain.versions import Cause

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engine import Engine, FakeSources, build, running
-from vestryd.domain.config import Write
 from vestryd.domain.errors import StoreUnavailable
+from vestryd.domain.layered import Write
 from vestryd.domain.retention import Limits, Retention
 from vestryd.domain.store import Commit, Snapshot
 from vestryd.stores.memory import MemoryStore

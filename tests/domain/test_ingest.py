@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from engine import Engine, FakeSources, running
-from vestryd.domain.config import Write
 from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.ingest import Reloaded
+from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
 from vestryd.domain.sources import SourceFile
 from vestryd.domain.store import Commit

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from engine import Engine, FakeSources, running
-from vestryd.domain.config import Write
 from vestryd.domain.errors import SourceInvalid
 from vestryd.domain.ingest import Rejection, Reloaded
+from vestryd.domain.layered import Write
 
 ME = Write("tester")
 SCHEMA = {

@@ -28,9 +28,11 @@ def test_any_other_namespace_is_refused_with_what_is_allowed(name: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("name", ["schema", "default", "override", "runtime", "vestryd", "", "Prod", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["schema", "default", "override", "runtime", "vestryd", "access", "access.eu", "", "Prod", "a/b"]
+)
 def test_an_environment_is_not_called_as_another_file_is(name: str) -> None:
-    """The environment names a file beside schema, default and override; it is never empty."""
+    """The environment names a file beside schema, default, override and the policy; it is never empty."""
     with pytest.raises(InvalidField) as caught:
         check_environment(name)
     assert caught.value.field_name == "environment"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engine import Engine, FakeSources, running
-from vestryd.domain.config import Write
 from vestryd.domain.errors import VersionNotFound
+from vestryd.domain.layered import Write
 from vestryd.domain.retention import STEP, Limits, Retention
 from vestryd.domain.store import Snapshot
 from vestryd.domain.versions import REQUESTS

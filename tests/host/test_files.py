@@ -10,7 +10,7 @@ import pytest
 
 from vestryd.domain.jsonvalue import MAX_DOCUMENT_BYTES
 from vestryd.domain.sources import SourceFile, Sources
-from vestryd.host.files import ConfigTree
+from vestryd.host.files import ConfigTree, PolicyFiles
 
 NOBODY = 65534
 
@@ -58,6 +58,43 @@ def test_each_slot_has_its_file(tmp_path: Path) -> None:
         "environment": SourceFile(str(tmp_path / "production.yml"), "yaml", b"p"),
         "override": SourceFile(str(tmp_path / "override.toml"), "toml", b"o"),
     }
+
+
+def test_each_slot_of_the_policy_has_its_file(tmp_path: Path) -> None:
+    """access, access.<environment> and access.override fill the slots of the one policy; it has no schema of its own."""
+    write(tmp_path, "access.json", "d")
+    write(tmp_path, "access.production.yaml", "p")
+    write(tmp_path, "access.override.toml", "o")
+    write(tmp_path, "access.development.json", "another environment's")
+    write(tmp_path, "schema.json", "a namespace's")
+    files: Sources = PolicyFiles(tmp_path, "production")
+    assert (files.names(), files.problems()) == (("policy",), ())
+    assert files.read("policy") == {
+        "default": SourceFile(str(tmp_path / "access.json"), "json", b"d"),
+        "environment": SourceFile(str(tmp_path / "access.production.yaml"), "yaml", b"p"),
+        "override": SourceFile(str(tmp_path / "access.override.toml"), "toml", b"o"),
+    }
+    assert set(ConfigTree(tmp_path, "production").read("default")) == {"schema"}
+
+
+def test_the_policys_files_have_the_problems_of_others(tmp_path: Path) -> None:
+    """Two files for a slot, what is no file, and a tree that isn't there: problems, and no absent files."""
+    write(tmp_path, "access.json")
+    write(tmp_path, "access.toml")
+    (tmp_path / "access.override.json").mkdir()
+    found = PolicyFiles(tmp_path, "production").read("policy")
+    assert found["default"].problem == "access.json and access.toml are both there: keep one"
+    assert found["override"].problem == "can't be read: Is a directory"
+    gone = PolicyFiles(tmp_path / "gone", "production").read("policy")
+    assert gone["default"].problem == "can't be read: No such file or directory"
+
+
+def test_path_of_a_file_of_the_policy(tmp_path: Path) -> None:
+    """A slot's path is that of its file, and without one that of the JSON file that it could have."""
+    files = PolicyFiles(tmp_path, "production")
+    assert files.path_of("policy", "environment") == str(tmp_path / "access.production.json")
+    written = write(tmp_path, "access.production.yml")
+    assert files.path_of("policy", "environment") == str(written)
 
 
 def test_other_files_are_not_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,12 @@ from google.protobuf.message import Message
 from callers import Door, KnownCallers
 from engine import Engine, FakeSources, running
 from vestry.v1 import config_pb2 as pb
+from vestryd.domain.errors import UnlockRefused
+from vestryd.domain.secrets import Secrets
+from vestryd.domain.slots import SlotKind
 from vestryd.domain.store import Store
+from vestryd.domain.unlock import Material
+from vestryd.domain.vault import Vault
 from vestryd.services.admin import AdminService, Daemon, Problem
 from vestryd.services.audit import AuditService
 from vestryd.services.call import Call, Peer
@@ -24,8 +30,13 @@ from vestryd.services.config_feed import ConfigPublisher, ConfigSource
 from vestryd.services.feed import Feed
 from vestryd.services.methods import table
 from vestryd.services.pipeline import CallFailed, Pipeline, Route, bind
+from vestryd.services.seal import SealService
+from vestryd.services.secret_feed import SecretPublisher, SecretSource
+from vestryd.services.secrets import SecretsService
 from vestryd.services.status import Failure
 from vestryd.stores.audit_memory import MemoryAuditLog
+
+KEY = Material(SlotKind.KEY_FILE, b"the key of the tests, 32 bytes..", "key file /etc/vestry/unlock.key")
 
 
 class Refused(Exception):
@@ -38,20 +49,57 @@ class Refused(Exception):
 
 
 @dataclass
+class FakeUnlockSources:
+    """A host whose sources yield what the test says; a file or a credential is known by its path or name."""
+
+    yields: list[Material] = field(default_factory=lambda: [KEY])
+    troubles: list[str] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def materials(self) -> Sequence[Material]:
+        return self.yields
+
+    def problems(self) -> Sequence[str]:
+        return self.troubles
+
+    def read_key_file(self, path: str) -> Material:
+        return self._read(SlotKind.KEY_FILE, path)
+
+    def read_credential(self, name: str) -> Material:
+        return self._read(SlotKind.SYSTEMD_CREDENTIAL, name)
+
+    def _read(self, kind: SlotKind, name: str) -> Material:
+        if name not in self.files:
+            raise UnlockRefused(f"{name} can't be used: there is no such file")
+        return Material(kind, self.files[name], name)
+
+
+@dataclass
+class SecretServices:
+    """The secrets behind the services. They are sealed unless `serving` was told otherwise."""
+
+    vault: Vault
+    secrets: Secrets
+    feed: Feed
+    unlock: FakeUnlockSources
+
+
+@dataclass
 class Services:
-    """An engine and the services over it."""
+    """An engine and the services over it. `kept` is what keeps the secrets."""
 
     engine: Engine
     feed: Feed
+    kept: SecretServices
     routes: Mapping[str, Route]
     problems: list[Problem]
     audit: MemoryAuditLog
     auditing: AuditService
+    door: Door
     callers: KnownCallers = field(default_factory=KnownCallers)
-    door: Door = field(default_factory=Door)
 
     async def ask(self, method: str, request: Message) -> Any:
-        """Call a method of ConfigService, or of AdminService when it has no such; raise Refused when it fails."""
+        """Call a method; raise Refused when it fails."""
         route, call, pipeline = self._begin(method)
         answer = pipeline.unary(route, request.SerializeToString(), call)
         reply = await answer if isawaitable(answer) else answer
@@ -89,8 +137,9 @@ async def serving(
     scratch: Path = Path("/nonexistent"),
     listeners: Sequence[str] = (),
     heartbeat_seconds: float = 3600,
+    materials: Sequence[Material] | None = None,
 ) -> AsyncIterator[Services]:
-    """Serve what the files say, as the daemon's assembly puts it together."""
+    """Serve what the files say, as the daemon's assembly puts it together. With `materials`, the secrets are opened."""
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(running(store, sources))
         await engine.ingestion.reload()
@@ -109,7 +158,8 @@ async def serving(
         engine.ingestion.on_reloaded = publisher.reloaded
         problems: list[Problem] = []
         routes: dict[str, Route] = {}
-        audit = MemoryAuditLog(engine.store.store_id, clock=engine.clock)
+        audit, door = MemoryAuditLog(engine.store.store_id, clock=engine.clock), Door()
+        kept = await stack.enter_async_context(_keeping(engine, audit, door, materials, heartbeat_seconds))
         admin = AdminService(
             Daemon("1.2.3", "production", engine.clock.now(), scratch),
             store=engine.store,
@@ -120,12 +170,45 @@ async def serving(
             problems=_answer(problems),
             routes=lambda: routes,
         )
-        config = ConfigService(engine.configs, feed, store=engine.store, environment="production")
+        config = ConfigService(engine.configs, feed, store=engine.store, environment="production", secrets=kept.secrets)
+        seal = SealService(kept.vault, kept.secrets, kept.unlock)
+        secrets = SecretsService(kept.secrets, kept.vault, kept.feed, store=engine.store, clock=engine.clock)
         auditing = AuditService(audit, heartbeat_seconds=heartbeat_seconds)
-        services = [admin, auditing, config]
+        services: list[Any] = [admin, auditing, config, seal, secrets]
         ours = {one.service for one in services}
         routes.update(bind({path: one for path, one in table().items() if one.service in ours}, services))
-        yield Services(engine, feed, routes, problems, audit, auditing)
+        yield Services(engine, feed, kept, routes, problems, audit, auditing, door)
+
+
+@asynccontextmanager
+async def _keeping(
+    engine: Engine,
+    audit: MemoryAuditLog,
+    door: Door,
+    materials: Sequence[Material] | None,
+    heartbeat_seconds: float,
+) -> AsyncIterator[SecretServices]:
+    """Keep secrets over an engine's store."""
+    vault = Vault(engine.store, door, audit, engine.clock)
+    secrets = Secrets(vault, engine.store, door, audit, engine.clock)
+    if materials is not None:
+        await secrets.open(materials)
+    source = SecretSource(secrets, engine.clock)
+    feed = Feed(
+        source,
+        incarnation=engine.store.incarnation,
+        revision=secrets.revision,
+        heartbeat_seconds=heartbeat_seconds,
+        window_events=1000,
+        window_bytes=1_000_000,
+    )
+    SecretPublisher(feed, source, secrets, vault)
+    follower = asyncio.create_task(secrets.follow())
+    try:
+        yield SecretServices(vault, secrets, feed, FakeUnlockSources())
+    finally:
+        follower.cancel()
+        await asyncio.gather(follower, return_exceptions=True)
 
 
 async def reason_of(services: Services, method: str, request: Any) -> str:

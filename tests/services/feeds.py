@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vestryd.domain.errors import DocumentNotFound
-from vestryd.services.feed import Event, Feed, Standing
+from vestryd.services.feed import Feed
+from vestryd.services.feed_source import Event, Standing
 
 INCARNATION = "0123456789abcdef" * 2
 TICKS = 24  # turns of the loop after which nothing more comes by itself
@@ -44,7 +45,7 @@ class FakeSource:
 
     def standing(self, subject: str) -> Standing:
         """Return whether the subject is rejected."""
-        return Standing(self.told(subject), is_usual=subject not in self.rejected)
+        return Standing((self.told(subject),), is_usual=subject not in self.rejected)
 
     async def missed(self, subject: str, after: int) -> Sequence[Event]:
         """Return the changes after a revision, as far as `reach` goes, and not at once."""

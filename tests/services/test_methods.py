@@ -8,10 +8,14 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from vestry.v1 import common_pb2, config_pb2, secrets_pb2, tokens_pb2
+from vestryd.services.access import AccessService
 from vestryd.services.admin import AdminService
 from vestryd.services.audit import AuditService
 from vestryd.services.config import ConfigService
 from vestryd.services.methods import FILES, Kind, MethodWithoutAccess, table
+from vestryd.services.seal import SealService
+from vestryd.services.secrets import SecretsService
+from vestryd.services.tokens import TokenService
 
 
 def file_with(*, action: str = "thing.read", resource: str = "things", **options: Any) -> FileDescriptor:
@@ -52,7 +56,8 @@ def test_every_method_of_every_service_is_in_the_table() -> None:
 
 def test_every_method_is_answered() -> None:
     """By a function of its service that is named after it, as Python writes names."""
-    services = {service.service: service for service in (AdminService, AuditService, ConfigService)}
+    kinds = (AccessService, AdminService, AuditService, ConfigService, SealService, SecretsService, TokenService)
+    services: dict[str, type] = {kind.service: kind for kind in kinds}
     assert [path for path, one in table().items() if not callable(getattr(services[one.service], one.handler))] == []
 
 

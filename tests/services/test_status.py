@@ -38,6 +38,7 @@ SAMPLES: dict[str, Any] = {
     "str": "text",
     "int": 7,
     "float": 2.5,
+    "bool": True,
     "tuple[Violation, ...]": (Violation("/port", "type", "it is not an integer"),),
 }
 

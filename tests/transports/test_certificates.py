@@ -198,11 +198,22 @@ class TestRevocation:
         [
             (b"", "doesn't hold a CRL"),
             (AUTHORITY.crl()[:-30], "doesn't hold a CRL"),
+            (AUTHORITY.crl() + AUTHORITY.crl()[:100], "half of one"),
             (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", "can't be read"),
             (Authority().crl(), "has signed it"),
             (Authority("Another").crl(), "has signed it"),
             (AUTHORITY.crl() + Authority().crl(), "has signed it"),
             (AUTHORITY.crl(is_delta=True), "delta"),
+        ],
+        ids=[
+            "empty",
+            "half",
+            "one and a half",
+            "garbage",
+            "of a namesake",
+            "of another CA",
+            "one of a namesake",
+            "a delta",
         ],
     )
     def test_a_bad_list_changes_nothing(

@@ -124,6 +124,7 @@ class TestRotation:
             (AUTHORITY.server().pem, "is not the key of the certificate"),
             (None, "No such file"),
         ],
+        ids=["empty", "half", "of another key", "gone"],
     )
     async def test_a_broken_replacement_changes_nothing(
         self, place: Place, replacement: bytes | None, problem: str

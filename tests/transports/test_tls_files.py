@@ -29,11 +29,23 @@ class TestRefusedStarts:
             place.open()
 
     @pytest.mark.parametrize("name", ["certificate", "key", "client_ca"])
-    @pytest.mark.parametrize("content", [b"", b"hello", b"\xff\x00", SERVER.pem[:100], SERVER.key_pem[:100]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"", b"hello", b"\xff\x00", SERVER.pem[:100], SERVER.key_pem[:100]],
+        ids=["empty", "text", "binary", "half a certificate", "half a key"],
+    )
     def test_what_is_not_pem(self, place: Place, name: str, content: bytes) -> None:
         """Nor half of it."""
         replace(getattr(place, name), content, mode=0o600)
         with pytest.raises(TlsUnusable, match=r"doesn't hold .* in PEM"):
+            place.open()
+
+    @pytest.mark.parametrize("name", ["certificate", "client_ca"])
+    def test_a_chain_that_is_cut_off(self, place: Place, name: str) -> None:
+        """Its first certificate alone would do, and some clients would fail."""
+        path: Path = getattr(place, name)
+        replace(path, path.read_bytes() + AUTHORITY.root.pem[:-30])
+        with pytest.raises(TlsUnusable, match="all of its last certificate"):
             place.open()
 
     def test_a_key_that_does_not_match(self, place: Place) -> None:

@@ -6,9 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +18,7 @@ from vestryctl import text
 from vestryctl.app import App, pass_app
 from vestryctl.failures import Failure
 from vestryctl.options import Group, yes_option
+from vestryctl.private_files import replacing
 from vestryctl.wire import as_value
 
 _FILE = click.Path(path_type=Path)
@@ -45,7 +43,7 @@ def create(app: App, file: Path, *, force: bool) -> None:
     (mode 0600). --timeout doesn't apply.
     """
     _refuse_existing(file, force=force)
-    with _replacing(file) as copy:
+    with replacing(file, what="the backup") as copy:
         first, size = _receive(app, copy)
         _refuse_existing(file, force=force)
     value = {"file": str(file), "bytes": size, "revision": as_value(first.revision)}
@@ -91,35 +89,6 @@ def _refuse_existing(file: Path, *, force: bool) -> None:
         raise Failure(f"can't write the backup: {file} is a directory")
     if not force and os.path.lexists(file):
         raise Failure(f"can't write the backup: {file} exists. Name another file, or give --force")
-
-
-@contextmanager
-def _replacing(file: Path) -> Iterator[BinaryIO]:
-    """Give a new file of mode 0600 that takes `file`'s name when the block is done; on an error it is removed."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    except OSError as error:
-        raise Failure(f"can't write the backup to {file.parent}: {error.strerror}") from error
-    draft = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(file)
-        _sync_directory(file.parent)
-    except OSError as error:
-        raise Failure(f"can't write the backup {file}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _receive(app: App, copy: BinaryIO) -> tuple[admin_pb2.CreateBackupResponse, int]:

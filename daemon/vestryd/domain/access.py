@@ -10,6 +10,7 @@ from vestryd.domain.documents import Documents, Kind
 from vestryd.domain.errors import CredentialsMissing, PermissionDenied
 from vestryd.domain.identity import Caller
 from vestryd.domain.policy import BUILT_IN, Policy, compile_policy
+from vestryd.domain.policy_decision import Decision, Explanation
 from vestryd.domain.policy_schema import POLICY_SCHEMA
 
 KIND = "access"
@@ -55,11 +56,19 @@ class Access:
                 "else may do anything"
             )
 
+    def check(self, caller: Caller, action: str, resource: str) -> Decision:
+        """Tell whether `caller` may do `action` to `resource` now. Nobody hears of it."""
+        return self.policy.check(caller, action, resource, self._clock.now())
+
+    def explain(self, caller: Caller, action: str, resource: str) -> Explanation:
+        """Tell why `check` decides as it does."""
+        return self.policy.explain(caller, action, resource, self._clock.now())
+
     def require(self, caller: Caller, action: str, resource: str) -> None:
         """Return if `caller` may do `action` to `resource`. Raises CredentialsMissing, PermissionDenied."""
         if not caller.is_known:
             raise CredentialsMissing
-        decision = self.policy.check(caller, action, resource, self._clock.now())
+        decision = self.check(caller, action, resource)
         if not decision.is_allowed:
             self.on_denied(caller, action, resource)
             raise PermissionDenied(caller.name, action, resource, decision.problem)

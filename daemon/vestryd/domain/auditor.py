@@ -13,11 +13,14 @@ from contextlib import aclosing, suppress
 from datetime import datetime
 
 from vestry.audit_record import Fact, Outcome, Record
+from vestryd.domain import access
 from vestryd.domain.audit import DAEMON, AuditLog, Entry
 from vestryd.domain.audit_trail import AuditTrail
 from vestryd.domain.clock import Clock
+from vestryd.domain.denials import Denials
 from vestryd.domain.documents import Documents
 from vestryd.domain.errors import AuditUnavailable, Compacted, RecordDamaged, StoreUnavailable
+from vestryd.domain.identity import Caller
 from vestryd.domain.ingest import AUTHOR, Rejection
 from vestryd.domain.store import Batch, Store
 from vestryd.domain.versions import Cause, Version
@@ -57,6 +60,7 @@ class Auditor:
         self._facts = facts  # what the record of the start says of the daemon
         self._retry_seconds = retry_seconds
         self._trail = AuditTrail(log, retry_seconds=retry_seconds)
+        self._denials = Denials(self._trail, clock)
         self._has_begun = False
         self._moved = asyncio.Event()
         self._trail_ended = asyncio.Event()
@@ -93,6 +97,10 @@ class Auditor:
                     self._moved.clear()
                     await self._moved.wait()
                 await self.log.record(Entry(DAEMON, "daemon.stop", "daemon", facts={"revision": self.revision}))
+
+    def denied(self, caller: Caller, action: str, resource: str) -> None:
+        """Record that a caller was refused something; the same refusal once a minute."""
+        self._denials.note(caller, action, resource)
 
     def rejected(self, kind: str, name: str, rejection: Rejection) -> None:
         """Record that the files of a document are refused."""
@@ -203,6 +211,8 @@ class Auditor:
 
 def resource(kind: str, name: str) -> str:
     """Return the resource that a document is, as access to it is checked."""
+    if kind == access.KIND:
+        return access.RESOURCE
     return f"namespaces/{name}/{kind}" if kind == "config" else f"{kind}s/{name}"
 
 

@@ -6,38 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vestryd.domain.documents import Document, Documents, Kind
-from vestryd.domain.errors import DocumentInvalid, InvalidField, PointerNotFound, SchemaNotFound, Violation
+from vestryd.domain.errors import PointerNotFound, SchemaNotFound
 from vestryd.domain.ingest import Ingestion
 from vestryd.domain.jsonvalue import Json
-from vestryd.domain.layers import Layer, merge_patch
-from vestryd.domain.patch import diff
+from vestryd.domain.layered import Layered
+from vestryd.domain.layers import Layer
 from vestryd.domain.pointer import join, leaves, resolve, split
-from vestryd.domain.proposals import Contents, Edit, Outcome, Proposal, Proposals
+from vestryd.domain.proposals import Proposals
+from vestryd.domain.references import check_references, excuse
 from vestryd.domain.schema import Schema
-from vestryd.domain.versions import Cause, Version
 
 KIND = "config"
-MAX_VIOLATIONS = 100
 
 
-def _accept(_name: str, _effective: Json) -> None:
-    """Ask nothing more of a configuration than its own schema does."""
-
-
-CONFIG = Kind(KIND, compile=_accept)
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What every write to a namespace says beside the change itself; the fields are explained at `Proposal`."""
-
-    author: str
-    message: str = ""
-    expected_version: int | None = None
-    dry_run: bool = False
-    request_id: str = ""
-    fingerprint: str = ""
-    call_id: str = ""
+# A configuration must meet its own schema, but where it refers to secrets; and what it refers with must be a reference.
+CONFIG = Kind(KIND, compile=lambda _name, effective: check_references(effective), excuse=excuse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +38,12 @@ class Leaf:
     opinions: Mapping[Layer, Json]
 
 
-class Configs:
+class Configs(Layered):
     """The configuration of a fleet, by namespace. Reads are answered from memory unless they ask for history."""
 
     def __init__(self, documents: Documents, proposals: Proposals, ingestion: Ingestion) -> None:
+        super().__init__(KIND, documents, proposals)
         self.ingestion = ingestion
-        self._documents = documents
-        self._proposals = proposals
-
-    @property
-    def revision(self) -> int:
-        """The store's revision that reads are true at."""
-        return self._documents.revision
 
     def get(self, namespace: str) -> Document:
         """Return a namespace's document, or raise DocumentNotFound."""
@@ -87,20 +64,6 @@ class Configs:
             raise SchemaNotFound(KIND, namespace)
         return document.schema
 
-    async def version(self, namespace: str, number: int) -> tuple[Version, int]:
-        """Return one version and its revision; `number` 0 means the current one. Raises VersionNotFound."""
-        return await self._documents.version(KIND, namespace, number)
-
-    async def versions(self, namespace: str, *, newest: int, limit: int) -> list[tuple[Version, int]]:
-        """Return up to `limit` versions and their revisions, from number `newest` downwards."""
-        return await self._documents.versions(KIND, namespace, newest=newest, limit=limit)
-
-    async def diff(self, namespace: str, start: int, end: int) -> tuple[Version, Version, list[dict[str, Json]]]:
-        """Return two versions and what changed between their effective documents, after RFC 6902."""
-        before, _ = await self.version(namespace, start)
-        after, _ = await self.version(namespace, end)
-        return before, after, diff(before.effective, after.effective)
-
     def explain(self, namespace: str, pointer: str) -> list[Leaf]:
         """Return who says what about each leaf at or below `pointer`, by pointer. Raises PointerNotFound."""
         document = self.get(namespace)
@@ -112,70 +75,12 @@ class Configs:
         explained = (_explain(document, layers, one) for one in sorted(pointers, key=split))
         return [leaf for leaf in explained if not _is_filled(document, leaf)]
 
-    def validate(self, namespace: str, layer: Layer | None, content: Json) -> tuple[Violation, ...]:
-        """Return what would be wrong with a namespace whose layer (None: whose effective document) is `content`."""
-        document = self.get(namespace)
-        layers = {**document.version.layers, layer: content} if layer else {Layer.DEFAULT: content}
-        files = {one: file for one, file in document.version.files.items() if layer and one is not layer}
-        try:
-            self._proposals.check(KIND, namespace, Contents(layers, document.schema), files)
-        except DocumentInvalid as error:
-            return error.violations[:MAX_VIOLATIONS]
-        return ()
-
-    async def patch(self, namespace: str, patch: Json, write: Write) -> Outcome:
-        """Apply an RFC 7396 merge patch to the runtime layer."""
-
-        def edit(before: Contents) -> Contents:
-            return _with_runtime(before, merge_patch(before.layers.get(Layer.RUNTIME, {}), patch))
-
-        return await self._write(namespace, edit, write, Cause.UPDATE)
-
-    async def replace(self, namespace: str, content: Json, write: Write) -> Outcome:
-        """Replace the runtime layer."""
-        return await self._write(namespace, lambda before: _with_runtime(before, content), write, Cause.UPDATE)
-
-    async def rollback(self, namespace: str, number: int, write: Write) -> Outcome:
-        """Make a new version with the layers of version `number`; the schema stays today's. Raises VersionNotFound."""
-        if number < 1:
-            raise InvalidField("version", "name the version to go back to, 1 or more")
-        version, _ = await self.version(namespace, number)
-
-        def edit(before: Contents) -> Contents:
-            return Contents(version.layers, before.schema)
-
-        return await self._write(namespace, edit, write, Cause.ROLLBACK, rollback_of=number)
-
-    async def _write(self, namespace: str, edit: Edit, write: Write, cause: Cause, *, rollback_of: int = 0) -> Outcome:
-        proposal = Proposal(
-            kind=KIND,
-            name=namespace,
-            edit=edit,
-            author=write.author,
-            message=write.message,
-            cause=cause,
-            expected_version=write.expected_version,
-            dry_run=write.dry_run,
-            request_id="" if write.dry_run else write.request_id,
-            fingerprint=write.fingerprint,
-            call_id=write.call_id,
-            rollback_of=rollback_of,
-        )
-        return await self._proposals.propose(proposal)
-
 
 def layer_of(provenance: Mapping[str, Layer], pointer: str) -> Layer | None:
     """Return the layer that set a leaf, or the array that it is in; None when `provenance` has neither."""
     parts = split(pointer)
     around = (provenance.get(join(parts[:depth])) for depth in range(len(parts), -1, -1))
     return next((layer for layer in around if layer is not None), None)
-
-
-def _with_runtime(before: Contents, runtime: Json) -> Contents:
-    layers = {**before.layers, Layer.RUNTIME: runtime}
-    if runtime == {}:
-        del layers[Layer.RUNTIME]
-    return Contents(layers, before.schema)
 
 
 def _is_filled(document: Document, leaf: Leaf) -> bool:

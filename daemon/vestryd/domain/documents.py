@@ -12,12 +12,19 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from vestryd.domain.errors import Compacted, DocumentNotFound, ShuttingDown, VersionNotFound
+from vestryd.domain.errors import (
+    Compacted,
+    DocumentNotFound,
+    ShuttingDown,
+    SourceInvalid,
+    VersionNotFound,
+    Violation,
+)
 from vestryd.domain.jsonvalue import Json, canonical
 from vestryd.domain.schema import Schema
 from vestryd.domain.store import Batch, Entry, Snapshot, Store
@@ -30,11 +37,23 @@ class Kind:
 
     `compile` gets a document's name and its effective content once that met the schema; it returns what the noun evaluates
     (kept as `Document.compiled`), or raises SourceInvalid. `schema` is the kind's own; None: each document brings its own.
+    `initial` is the effective content that is in force while there is no document. `excuse` returns those of a schema's
+    violations that count, given the content.
     """
 
     name: str
     compile: Callable[[str, Json], Any]
     schema: Schema | None = None
+    initial: Json = field(default_factory=dict)
+    excuse: Callable[[Sequence[Violation], Json], Sequence[Violation]] = lambda violations, _effective: violations
+
+    def evaluate(self, name: str, effective: Json, schema: Schema | None = None) -> Any:
+        """Return what the noun evaluates; `schema` is the document's own. Raises SourceInvalid."""
+        schema = self.schema or schema
+        violations = self.excuse(schema.violations(effective) if schema else (), effective)
+        if violations:
+            raise SourceInvalid(tuple(violations))
+        return self.compile(name, effective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +61,8 @@ class Document:
     """A document as readers see it: whole, at one version. Replaced, never changed.
 
     `encoded` is the effective content as canonical JSON. `revision` is the store's at which the version was committed, and
-    `head_revision` that of the head, which moves also when a file is taken in that changes nothing.
+    `head_revision` that of the head, which moves also when a file is taken in that changes nothing. `broken` is why this
+    release can't evaluate what another one has stored; `compiled` is None then.
     """
 
     kind: str
@@ -54,6 +74,7 @@ class Document:
     head: Head
     revision: int
     head_revision: int
+    broken: tuple[Violation, ...] = ()
 
 
 class Documents:
@@ -232,16 +253,23 @@ class Documents:
         revision: int,
         head_revision: int,
     ) -> Document:
+        compiled: Any = None
+        broken: tuple[Violation, ...] = ()
+        try:
+            compiled = self.kinds[kind].evaluate(name, version.effective)
+        except SourceInvalid as error:
+            broken = error.violations
         return Document(
             kind=kind,
             name=name,
             version=version,
             encoded=canonical(version.effective),
             schema=schema,
-            compiled=self.kinds[kind].compile(name, version.effective),
+            compiled=compiled,
             head=head,
             revision=revision,
             head_revision=head_revision,
+            broken=broken,
         )
 
     def _end(self) -> None:

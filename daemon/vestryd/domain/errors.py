@@ -266,14 +266,15 @@ class AuditUnusable(VestryError):
 
 @dataclass(eq=False)
 class RecordDamaged(VestryError):
-    """A version in the store doesn't add up to its checksum: the medium changed it, or somebody did."""
+    """A record doesn't add up to its checksum: the medium changed it, or somebody did. `version` 0: not that of a version."""
 
     kind: str
     name: str
     version: int
 
     def __str__(self) -> str:
-        return f"version {self.version} of {self.kind} {self.name!r} is damaged in the store: restore a backup"
+        which = f"version {self.version} of " if self.version else ""
+        return f"{which}{self.kind} {self.name!r} is damaged in the store: restore a backup"
 
 
 @dataclass(eq=False)

@@ -1,7 +1,7 @@
 """Files are sources, the store is the truth: how what is in the files becomes a proposal, and what becomes of bad files.
 
 A file is taken in when its content differs from what was last taken in from it; so a rollback stays in force until somebody
-edits the file. All files of a namespace make one proposal. Files that can't be used change nothing: the namespace is marked
+edits the file. All files of a document make one proposal. Files that can't be used change nothing: the document is marked
 as rejected, with the reasons, until they can.
 """
 
@@ -73,7 +73,7 @@ class Ingestion:
         self.on_reloaded: Callable[[Reloaded], None] = lambda _reloaded: None
         self.source_problems: tuple[tuple[str, str], ...] = ()
         self.problems_since = clock.now()
-        self._kind = kind
+        self.kind = kind
         self._documents = documents
         self._proposals = proposals
         self._sources = sources
@@ -121,13 +121,13 @@ class Ingestion:
         problems = await asyncio.to_thread(self._sources.problems)
         if problems != self.source_problems:
             self.source_problems, self.problems_since = problems, self._clock.now()
-        return sorted({*in_files, *self._rejections, *(one.name for one in self._documents.all(self._kind))})
+        return sorted({*in_files, *self._rejections, *(one.name for one in self._documents.all(self.kind))})
 
     async def _reload(self, name: str, *, force: bool) -> Reloaded | None:
         found = await asyncio.to_thread(find, self._sources, name)
         before = self._found.get(name)
         is_news = before is None or before.digest != found.digest
-        document = self._documents.find(self._kind, name)
+        document = self._documents.find(self.kind, name)
         if not (document or found.files):
             self._forget(name)
             return None
@@ -151,9 +151,9 @@ class Ingestion:
     async def _take_in(self, name: str, document: Document | None, found: Found) -> Reloaded:
         if found.violations:
             raise SourceInvalid(found.violations)
-        if not found.files:
-            raise SourceInvalid((_gone(self._sources.path_of(name, Slot.DEFAULT)),))
         ingested = document.head.ingested if document else {}
+        if not found.files and any(one.checksum for one in ingested.values()):
+            raise SourceInvalid((_gone(self._sources.path_of(name, Slot.DEFAULT)),))
         now = self._clock.now()
         fresh = {
             slot: Ingested(found.checksums.get(slot, ""), now)
@@ -181,7 +181,7 @@ class Ingestion:
 
         changed = [_base_name(found.files.get(slot) or self._sources.path_of(name, slot)) for slot in fresh]
         return Proposal(
-            kind=self._kind,
+            kind=self.kind,
             name=name,
             edit=edit,
             author=AUTHOR,
@@ -239,7 +239,7 @@ def _in_file(violation: Violation, path: str) -> Violation:
 
 
 def _gone(path: str) -> Violation:
-    message = "every file of this namespace is gone; put them back, or go on with what is in force"
+    message = "every file of this document is gone; put them back, or go on with what is in force"
     return Violation("", "source", message, file=path.rpartition("/")[0])
 
 

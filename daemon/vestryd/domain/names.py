@@ -19,8 +19,8 @@ _ALLOWED_SECRET = (
     "with a letter or a digit at both ends and never two dots in a row"
 )
 _MAX_SHOWN = 80  # characters of a refused name in the message
-# What else a file beside the environment's may be named after.
-_RESERVED_ENVIRONMENTS = frozenset({"schema", "default", "override", "runtime", "vestryd"})
+# What else a file beside the environment's may be named after. The policy's files may begin with `access.`, too.
+_RESERVED_ENVIRONMENTS = frozenset({"access", "schema", "default", "override", "runtime", "vestryd"})
 
 
 def check_namespace(name: str) -> str:
@@ -30,9 +30,9 @@ def check_namespace(name: str) -> str:
 
 def check_environment(name: str) -> str:
     """Return `name` when it can name an environment, which names a file. Raises InvalidField."""
-    if name in _RESERVED_ENVIRONMENTS:
+    if name in _RESERVED_ENVIRONMENTS or name.startswith("access."):
         reserved = ", ".join(sorted(_RESERVED_ENVIRONMENTS))
-        raise InvalidField("environment", f"{name!r} is taken: choose a name other than {reserved}")
+        raise InvalidField("environment", f"{name!r} is taken: choose a name other than {reserved} and access.…")
     return _check("environment", name)
 
 

@@ -23,6 +23,7 @@ from vestryd.domain.errors import (
     VestryError,
     Violation,
 )
+from vestryd.domain.failpoints import reach
 from vestryd.domain.jsonvalue import Json, canonical, checksum
 from vestryd.domain.layers import Folded, Layer, fold
 from vestryd.domain.patch import diff
@@ -122,18 +123,12 @@ class Proposals:
 
         `files` lets a violation name the file that it comes from.
         """
-        noun = self._documents.kinds[kind]
         folded = fold(contents.layers)
-        schema = noun.schema or contents.schema
-        violations = schema.violations(folded.effective) if schema else ()
         try:
-            compiled = None if violations else noun.compile(name, folded.effective)
+            return folded, self._documents.kinds[kind].evaluate(name, folded.effective, contents.schema)
         except SourceInvalid as error:
-            violations = error.violations
-        if violations:
-            placed = tuple(replace(one, file=_file_of(one, folded, files)) for one in violations)
-            raise DocumentInvalid(kind, name, placed)
-        return folded, compiled
+            placed = tuple(replace(one, file=_file_of(one, folded, files)) for one in error.violations)
+            raise DocumentInvalid(kind, name, placed) from error
 
     async def _attempt(self, proposal: Proposal) -> Outcome:
         for _ in range(CONFLICT_ATTEMPTS):
@@ -152,14 +147,16 @@ class Proposals:
         wanted = self._prepare(proposal, current)
         number = wanted.version.number
         changed = current is None or number != current.version.number
-        patch = diff(current.version.effective if current else {}, wanted.version.effective)
+        patch = diff(current.version.effective if current else self._initial(proposal), wanted.version.effective)
         commit = self._commit_for(proposal, current, wanted)
         if commit is None or proposal.dry_run:
             return Outcome(number, changed, patch, self._documents.revision)
         record = commit.puts.get(version_key(proposal.kind, proposal.name, number), b"")
         forget = self._documents.prepare(record, wanted)
         try:
+            reach(f"{proposal.kind}.{proposal.name}.before_commit")
             revision = await self._store.commit(commit)
+            reach(f"{proposal.kind}.{proposal.name}.after_commit")
             await self._documents.until(revision)
         finally:
             forget()
@@ -239,11 +236,20 @@ class Proposals:
 
     async def _patch_of(self, proposal: Proposal, answered: Answered) -> list[dict[str, Json]]:
         try:
-            after, _ = await self._documents.version(proposal.kind, proposal.name, answered.version)
-            before, _ = await self._documents.version(proposal.kind, proposal.name, answered.version - 1)
+            after = await self._effective(proposal, answered.version)
+            return diff(await self._effective(proposal, answered.version - 1), after)
         except VersionNotFound:
             return []  # forgotten meanwhile: that it was done matters more than what it was
-        return diff(before.effective, after.effective)
+
+    async def _effective(self, proposal: Proposal, number: int) -> Json:
+        """Return what was in force at a version, or before the first one. Raises VersionNotFound."""
+        if number == 0:
+            return self._initial(proposal)
+        version, _ = await self._documents.version(proposal.kind, proposal.name, number)
+        return version.effective
+
+    def _initial(self, proposal: Proposal) -> Json:
+        return self._documents.kinds[proposal.kind].initial
 
 
 def _check_expectations(proposal: Proposal, current: Document | None) -> None:

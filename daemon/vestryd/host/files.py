@@ -1,7 +1,8 @@
-"""A configuration tree on disk, as `domain.sources.Sources`.
+"""A configuration tree on disk, as `domain.sources.Sources`: the namespaces in it, and the access policy beside them.
 
 The files `schema`, `default`, `<environment>` and `override` of the tree's root are the namespace `default`; those in
-`namespaces/<name>/` are the namespace `<name>`. The ending tells the format. Nothing else in the tree is read.
+`namespaces/<name>/` are the namespace `<name>`. The root's files `access`, `access.<environment>` and `access.override` are
+the policy. The ending tells the format. Nothing else in the tree is read.
 
 A writer that saves in place can be met half-way. A file that changes while it is read is read again; one that a writer
 has truncated and not filled yet reads as empty. The watch hears the writer close the file, so what was read half-way is
@@ -13,9 +14,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vestryd.domain.access import NAME
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.jsonvalue import MAX_DOCUMENT_BYTES
 from vestryd.domain.names import check_namespace
@@ -52,17 +54,11 @@ class ConfigTree:
 
     def read(self, namespace: str) -> Mapping[str, SourceFile]:
         """Return slot -> the file in it. A tree whose root is missing is a problem, not an empty tree."""
-        try:
-            self._root.stat()
-        except OSError as error:
-            return {"default": SourceFile(str(self._root), "json", None, _reason(error))}
-        found = {slot: self._find(namespace, slot) for slot in self._stems}
-        return {slot: file for slot, file in found.items() if file}
+        return _read(self._root, {slot: self._candidates(namespace, slot) for slot in self._stems})
 
     def path_of(self, namespace: str, slot: str) -> str:
         """Return where the file of that slot is, or would be: then with the ending `.json`."""
-        candidates = self._candidates(namespace, slot)
-        return str(next((path for path in candidates if os.path.lexists(path)), candidates[0]))
+        return _place(self._candidates(namespace, slot))
 
     def _directories(self) -> list[str]:
         """List the directories in `namespaces`, hidden ones left out: Kubernetes keeps its links' targets in those."""
@@ -74,21 +70,65 @@ class ConfigTree:
 
     def _candidates(self, namespace: str, slot: str) -> list[Path]:
         directory = self._root if namespace == "default" else self._namespaces / namespace
-        return [directory / f"{self._stems[slot]}{ending}" for ending in FORMATS]
+        return _candidates(directory, self._stems[slot])
 
-    def _find(self, namespace: str, slot: str) -> SourceFile | None:
-        present: list[Path] = []
-        for path in self._candidates(namespace, slot):
-            try:
-                path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                return _unusable(path, _reason(error))
-            present.append(path)
-        if len(present) > 1:
-            return _unusable(present[0], f"{' and '.join(path.name for path in present)} are both there: keep one")
-        return _load(present[0]) if present else None
+
+class PolicyFiles:
+    """The access policy's files in the tree at `root`, as one environment sees them. It holds nothing."""
+
+    def __init__(self, root: Path, environment: str) -> None:
+        self._root = root.absolute()
+        stems = {"default": "access", "environment": f"access.{environment}", "override": "access.override"}
+        self._candidates = {slot: _candidates(self._root, stem) for slot, stem in stems.items()}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the name of the one policy."""
+        return (NAME,)
+
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """Return nothing: what isn't one of the policy's files is none of its business."""
+        return ()
+
+    def read(self, _name: str) -> Mapping[str, SourceFile]:
+        """Return slot -> the file in it. A tree whose root is missing is a problem, not a tree without a policy."""
+        return _read(self._root, self._candidates)
+
+    def path_of(self, _name: str, slot: str) -> str:
+        """Return where the file of that slot is, or would be: then with the ending `.json`."""
+        return _place(self._candidates[slot])
+
+
+def _candidates(directory: Path, stem: str) -> list[Path]:
+    """Return the files that may fill a slot."""
+    return [directory / f"{stem}{ending}" for ending in FORMATS]
+
+
+def _place(candidates: Sequence[Path]) -> str:
+    return str(next((path for path in candidates if os.path.lexists(path)), candidates[0]))
+
+
+def _read(root: Path, candidates: Mapping[str, Sequence[Path]]) -> dict[str, SourceFile]:
+    try:
+        root.stat()
+    except OSError as error:
+        return {"default": SourceFile(str(root), "json", None, _reason(error))}
+    found = {slot: _find(paths) for slot, paths in candidates.items()}
+    return {slot: file for slot, file in found.items() if file}
+
+
+def _find(candidates: Sequence[Path]) -> SourceFile | None:
+    present: list[Path] = []
+    for path in candidates:
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return _unusable(path, _reason(error))
+        present.append(path)
+    if len(present) > 1:
+        return _unusable(present[0], f"{' and '.join(path.name for path in present)} are both there: keep one")
+    return _load(present[0]) if present else None
 
 
 def _namespace_problem(name: str) -> str:

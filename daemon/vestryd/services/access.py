@@ -80,12 +80,11 @@ class AccessService:
         number = requests.version_number("version", request.version)
         if number and not (document and document.version.number == number):
             return self._get_version(number)
-        answer = (
-            messages.policy(document.version, self._revision()) if document else messages.built_in(self._revision())
-        )
         if document:
-            del answer.layers[:]
-            answer.layers.extend(messages.current_layers(document, self._policies.ingestion))
+            layers = messages.current_layers(document, self._policies.ingestion)
+            answer = messages.policy(document.version, layers, self._revision())
+        else:
+            answer = messages.built_in(self._revision())
         answer.rejection = self._rejection()
         return answer
 
@@ -159,7 +158,7 @@ class AccessService:
 
     async def _get_version(self, number: int) -> pb.GetPolicyResponse:
         version, _ = await self._policies.version(number)
-        return messages.policy(version, self._revision())
+        return messages.policy(version, messages.layers(version), self._revision())
 
     def _is_allowed(self, number: int, question: pb.AccessQuestion, call: Call) -> bool:
         action = questions.action(f"questions[{number}].action", question.action, self._actions)
@@ -167,9 +166,11 @@ class AccessService:
         return action in self._for_any_caller or self._access.check(call.caller, action, resource).is_allowed
 
     def _rejection(self) -> str:
-        """Return why the files, or what is stored, can't be in force."""
+        """Return why what is stored can't be in force, else why the files can't; empty when neither is so."""
+        for problem in self._access.problems():
+            return problem
         rejection = self._policies.ingestion.rejection(NAME)
-        return messages.rejection(rejection) if rejection else next(self._access.problems(), "")
+        return messages.rejection(rejection) if rejection else ""
 
     def _revision(self, revision: int | None = None) -> common.StoreRevision:
         return store_revision(self._store, self._policies.revision if revision is None else revision)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vestry.v1 import access_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.access import NAME
@@ -25,15 +27,20 @@ def built_in(revision: common.StoreRevision) -> pb.GetPolicyResponse:
     )
 
 
-def policy(version: Version, revision: common.StoreRevision) -> pb.GetPolicyResponse:
+def policy(version: Version, layers: Iterable[pb.PolicyLayer], revision: common.StoreRevision) -> pb.GetPolicyResponse:
     """Return one version of the policy."""
     return pb.GetPolicyResponse(
         version=version.number,
         document=canonical(version.effective),
         checksum=version.checksum,
-        layers=[layer(version, one) for one in Layer if one in version.layers],
+        layers=layers,
         revision=revision,
     )
+
+
+def layers(version: Version) -> list[pb.PolicyLayer]:
+    """Return what each layer said in a version."""
+    return [layer(version, one) for one in Layer if one in version.layers]
 
 
 def current_layers(document: Document, ingestion: Ingestion) -> list[pb.PolicyLayer]:
@@ -50,7 +57,7 @@ def current_layers(document: Document, ingestion: Ingestion) -> list[pb.PolicyLa
 
 
 def layer(version: Version, one: Layer) -> pb.PolicyLayer:
-    """Return what a layer says in a version."""
+    """Return what a layer said in a version."""
     content = version.layers.get(one)
     return pb.PolicyLayer(
         layer=layer_number(one),

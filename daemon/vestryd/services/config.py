@@ -27,6 +27,7 @@ from vestryd.services.call import Call
 from vestryd.services.feed import Feed
 from vestryd.services.history import page_of
 from vestryd.services.paging import page_size, page_token, position_of
+from vestryd.services.references import Resolver, resolved
 
 MAX_WATCHED_NAMESPACES = 100
 
@@ -36,11 +37,12 @@ class ConfigService:
 
     service = "vestry.v1.ConfigService"
 
-    def __init__(self, configs: Configs, feed: Feed, *, store: Store, environment: str) -> None:
+    def __init__(self, configs: Configs, feed: Feed, *, store: Store, environment: str, secrets: Resolver) -> None:
         self._configs = configs
         self._feed = feed
         self._store = store
         self._environment = environment
+        self._secrets = secrets
 
     def get_config(
         self, request: pb.GetConfigRequest, call: Call
@@ -48,6 +50,8 @@ class ConfigService:
         """Read the current document from memory, or another version from the store."""
         document = self._document(request.namespace, call)
         if request.version not in {0, document.version.number}:
+            if request.resolve_secrets:
+                raise InvalidField("version", "the values of secrets are given with the current version only")
             return self._get_version(document, request)
         effective = document.version.effective
         value = _at(document, effective, request.pointer) if request.pointer else effective
@@ -60,7 +64,7 @@ class ConfigService:
         )
         if request.include_provenance:
             response.provenance.extend(_provenance(value, document.version.folded.provenance, request.pointer))
-        return response
+        return self._resolve(response, value, call) if request.resolve_secrets else response
 
     def explain_config(self, request: pb.ExplainConfigRequest, call: Call) -> pb.ExplainConfigResponse:
         """Tell who says what about each leaf."""
@@ -218,6 +222,10 @@ class ConfigService:
 
     def _revision(self, revision: int | None = None) -> common.StoreRevision:
         return messages.store_revision(self._store, self._configs.revision if revision is None else revision)
+
+    async def _resolve(self, response: pb.GetConfigResponse, value: Json, call: Call) -> pb.GetConfigResponse:
+        response.value = canonical(await resolved(value, self._secrets, call))
+        return response
 
     async def _get_version(self, document: Document, request: pb.GetConfigRequest) -> pb.GetConfigResponse:
         version, _ = await self._configs.version(document.name, requests.version_number("version", request.version))

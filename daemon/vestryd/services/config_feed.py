@@ -11,7 +11,8 @@ from vestryd.domain.documents import Document
 from vestryd.domain.ingest import Rejection, Reloaded
 from vestryd.domain.jsonvalue import canonical
 from vestryd.services import config_messages as messages
-from vestryd.services.feed import Event, Feed, Standing
+from vestryd.services.feed import Feed
+from vestryd.services.feed_source import Event, Standing
 
 MAX_MISSED_VERSIONS = 32  # how many a resuming reader gets from the store before it must make do with the newest
 
@@ -32,7 +33,7 @@ class ConfigSource:
         """Return whether files are rejected: a reader that was told so once must hear that they no longer are."""
         rejection = self._configs.ingestion.rejection(subject)
         told = messages.rejected(subject, self._configs.get(subject).version.number, rejection)
-        return Standing(told.SerializeToString(), is_usual=rejection is None)
+        return Standing((told.SerializeToString(),), is_usual=rejection is None)
 
     async def missed(self, subject: str, after: int) -> Sequence[Event]:
         """Return the updates to the versions above revision `after`, from the store."""

@@ -22,7 +22,7 @@ def write(request: WriteRequest, call: Call) -> Write:
     """Return what a write says beside its change. Raises InvalidField."""
     if len(request.message) > MAX_MESSAGE_CHARACTERS:
         raise InvalidField("message", f"it is longer than {MAX_MESSAGE_CHARACTERS} characters")
-    _check_request_id(request.request_id)
+    check_request_id(request.request_id)
     return Write(
         author=call.caller.name,
         message=request.message,
@@ -34,7 +34,8 @@ def write(request: WriteRequest, call: Call) -> Write:
     )
 
 
-def _check_request_id(request_id: str) -> None:
+def check_request_id(request_id: str) -> None:
+    """Raise InvalidField when this can't be the id of a request."""
     printable = request_id.isascii() and request_id.isprintable()
     if len(request_id) > MAX_REQUEST_ID_CHARACTERS or not printable:
         raise InvalidField("request_id", f"use at most {MAX_REQUEST_ID_CHARACTERS} printable ASCII characters")

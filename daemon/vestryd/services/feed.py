@@ -13,57 +13,12 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
 
-from vestryd.domain.errors import ForeignResumeToken, InvalidResumeToken, ShuttingDown
+from vestryd.domain.errors import ForeignResumeToken, InvalidResumeToken, ShuttingDown, VestryError
+from vestryd.services.feed_source import Event, Source
 
 WAKE_AT_ONCE = 64  # watchers woken before other work of the loop gets its turn (measured by others: 16 to 64)
 TOKEN_BYTES = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What happened to a subject at a revision, as the bytes of one message of the watch.
-
-    `number` counts the events that were published, all subjects together: one revision may have several.
-    """
-
-    revision: int
-    body: bytes
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What no revision tells of a subject, as the bytes of one message. A new reader takes the usual for granted."""
-
-    body: bytes
-    is_usual: bool
-
-
-class Source(Protocol):
-    """What a feed asks of the service that it belongs to. Bodies are serialized messages without a resume token."""
-
-    def state(self, subject: str) -> Event:
-        """Return the subject's newest state. Raises a domain error when the subject is unknown."""
-
-    def standing(self, subject: str) -> Standing:
-        """Return how the subject stands, for a reader that may have been told otherwise."""
-
-    async def missed(self, subject: str, after: int) -> Sequence[Event]:
-        """Return the events above revision `after`, oldest first, as far back as is reasonable; the newest for sure.
-
-        What is newest is decided before the first wait.
-        """
-
-    def with_token(self, body: bytes, token: str) -> bytes:
-        """Return the body with a resume token."""
-
-    def bookmark(self, token: str) -> bytes:
-        """Return the message that says that everything up to a token was delivered."""
-
-    def farewell(self, token: str) -> bytes:
-        """Return the last message of a watch that ends because the daemon shuts down. An empty token says nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -151,12 +106,27 @@ class Feed:
         wanted = tuple(dict.fromkeys(subjects))
         for subject in wanted:
             self.source.state(subject)
-        return Watcher(self, [self.topic(subject) for subject in wanted]).run(after)
+        return Watcher(self, wanted).run(after)
+
+    def interrupt(self, why: VestryError) -> None:
+        """End every watch that is open with an error, and empty the windows. Whoever watches from now on gets states."""
+        watchers = self._everybody()
+        for watcher in watchers:
+            watcher.interruption = why
+        self._topics.clear()
+        self._order.clear()
+        self._bytes = 0
+        self.skip_to(self.revision)
+        _wake(iter(watchers))
+
+    def skip_to(self, revision: int) -> None:
+        """Begin again where the store stands now: nobody has published what happened up to `revision`."""
+        self.revision = self._start = max(self.revision, revision)
 
     def close(self) -> None:
         """End every watch: each gets a farewell, and then ShuttingDown."""
         self.is_closed = True
-        _wake(iter([watcher for topic in self._topics.values() for watcher in topic.watchers]))
+        _wake(iter(self._everybody()))
 
     def token(self, revision: int) -> str:
         """Return the resume token of a reader that has everything up to `revision`."""
@@ -182,6 +152,15 @@ class Feed:
             topic = self._topics[subject] = Topic(subject, self._start)
         return topic
 
+    def release(self, topic: Topic) -> None:
+        """Forget a topic that nobody watches and that never had an event: anybody may watch what isn't there yet."""
+        if not topic.watchers and not topic.end and self._topics.get(topic.subject) is topic:
+            del self._topics[topic.subject]
+
+    def _everybody(self) -> list[Watcher]:
+        """Return who watches; whoever watches several subjects is in it only once."""
+        return list(dict.fromkeys(watcher for topic in self._topics.values() for watcher in topic.watchers))
+
     def _keep(self, topic: Topic, event: Event) -> None:
         topic.events.append(event)
         self._order.append(topic)
@@ -195,25 +174,29 @@ class Feed:
 
 
 class Watcher:
-    """One watch: a cursor for each topic. Lives as long as its stream."""
+    """One watch: a cursor for each topic. Lives as long as its stream; an `interruption` is what ends it."""
 
-    def __init__(self, feed: Feed, topics: Iterable[Topic]) -> None:
+    def __init__(self, feed: Feed, subjects: Sequence[str]) -> None:
         self.awake = asyncio.Event()
+        self.interruption: VestryError | None = None
         self._feed = feed
-        self._cursors = {topic: topic.end for topic in topics}
+        self._subjects = subjects
+        self._cursors: dict[Topic, int] = {}
         self._owed: deque[bytes] = deque()  # what goes out before the cursors are looked at
+        self._standings: deque[str] = deque()  # the subjects whose standing is told once the cursors have caught up
 
     async def run(self, after: int | None) -> AsyncGenerator[bytes, None]:
         """Yield what a reader that has everything up to `after` lacks, a bookmark, and then every change, for ever."""
         feed = self._feed
         feed.watchers += 1
+        self._cursors = {topic: topic.end for topic in map(feed.topic, self._subjects)}
         for topic in self._cursors:
             topic.watchers[self] = None
         try:
             for topic in self._cursors:
                 await self._catch_up(topic, after)
             is_quiet = True
-            while not feed.is_closed:
+            while not feed.is_closed and self.interruption is None:
                 self.awake.clear()  # before looking: what comes later wakes us again
                 if (body := self._next()) is not None:
                     yield body
@@ -222,6 +205,8 @@ class Watcher:
                     yield feed.source.bookmark(feed.token(feed.revision))
                 else:
                     is_quiet = not await self._is_woken()
+            if self.interruption is not None:
+                raise self.interruption
             is_all = self._next() is None
             yield feed.source.farewell(feed.token(feed.revision) if is_all else "")
             raise ShuttingDown
@@ -229,26 +214,31 @@ class Watcher:
             feed.watchers -= 1
             for topic in self._cursors:
                 topic.watchers.pop(self, None)
+                feed.release(topic)
 
     async def _catch_up(self, topic: Topic, after: int | None) -> None:
         """Owe the reader what it lacks of a topic; from here on the cursor tells what is new."""
         source = self._feed.source
-        state, standing = source.state(topic.subject), source.standing(topic.subject)
+        state = source.state(topic.subject)
         self._cursors[topic] = topic.end
         if after is None:
+            standing = source.standing(topic.subject)
             self._owed.append(state.body)
-        elif after >= topic.forgotten:
+            self._owed.extend(() if standing.is_usual else standing.bodies)
+            return
+        self._standings.append(topic.subject)  # what it lacks is older, and must not come after it
+        if after >= topic.forgotten:
             self._cursors[topic] = topic.after(after)
         elif after < state.revision:
             # The cursor stands at the end already: the source looks before it waits.
             self._owed.extend(event.body for event in await source.missed(topic.subject, after))
-        if after is not None or not standing.is_usual:
-            self._owed.append(standing.body)
 
     def _next(self) -> bytes | None:
         """Return the next message, None when there is nothing more to say for now."""
         if not self._owed:
             self._look()
+        while not self._owed and self._standings:
+            self._owed.extend(self._feed.source.standing(self._standings.popleft()).bodies)
         return self._owed.popleft() if self._owed else None
 
     def _look(self) -> None:
@@ -258,7 +248,7 @@ class Watcher:
             if cursor < topic.first:
                 self._cursors[topic] = topic.end
                 source = self._feed.source
-                self._owed.extend((source.state(topic.subject).body, source.standing(topic.subject).body))
+                self._owed.extend((source.state(topic.subject).body, *source.standing(topic.subject).bodies))
                 return
             if cursor < topic.end and (oldest is None or topic.at(cursor).number < oldest[0]):
                 oldest = (topic.at(cursor).number, topic)

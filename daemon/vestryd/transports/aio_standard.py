@@ -54,7 +54,7 @@ class Reflection(reflection_pb2_grpc.ServerReflectionServicer):
         if not await self._is_known(context):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "reflection is for callers with credentials")
         async for request in requests:
-            for answer in self._answers.ServerReflectionInfo(iter([request]), context):
+            for answer in self._answers.ServerReflectionInfo(iter([request]), context):  # type: ignore[no-untyped-call]
                 yield answer
 
 

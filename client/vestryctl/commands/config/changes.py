@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from vestry.paths import Keys, to_pointer
-from vestry.v1 import config_pb2
+from vestryctl import layered
 from vestryctl.app import App, pass_app
-from vestryctl.diffs import by_pointer
-from vestryctl.documents import STANDARD_INPUT, canonical, check_json, load_json, read_document
+from vestryctl.commands.config.namespace import Namespace
+from vestryctl.documents import STANDARD_INPUT, check_json, load_json, read_merge_patch
 from vestryctl.failures import ExitCode, Failure, SourceInvalid
+from vestryctl.layered import Terms
 from vestryctl.merge_patches import crosses_array, removing, setting
 from vestryctl.options import (
     Command,
@@ -22,8 +23,6 @@ from vestryctl.options import (
     namespace_option,
     path_argument,
 )
-from vestryctl.patches import apply_patch
-from vestryctl.wire import as_value, json_value
 
 
 @click.command(
@@ -62,11 +61,11 @@ def set_(app: App, /, path: Keys, value: str, namespace: str, *, is_string: bool
             "show what the other layers say, 'vestryctl config edit' to delete that too, or --string for the word",
             ExitCode.USAGE,
         )
-    before = current(app, namespace)
-    document = json_value(before.value)
-    if crosses_array(document, path):
+    document = Namespace(app, namespace)
+    before = document.read()
+    if crosses_array(before.value, path):
         how["expected_version"] = how["expected_version"] or before.version
-    _update(app, before, setting(document, path, parsed), **how)
+    layered.patch(app, document, before, setting(before.value, path, parsed), Terms(**how))
 
 
 @click.command(
@@ -87,8 +86,9 @@ def unset(app: App, /, path: Keys, namespace: str, **how: Any) -> None:
         raise Failure(
             "can't unset the whole document: empty the runtime layer with 'vestryctl config edit'", ExitCode.USAGE
         )
-    before = current(app, namespace)
-    _update(app, before, removing(json_value(before.value), path), **how)
+    document = Namespace(app, namespace)
+    before = document.read()
+    layered.patch(app, document, before, removing(before.value, path), Terms(**how))
 
 
 @click.command(
@@ -111,20 +111,9 @@ def patch(app: App, /, file: str, namespace: str, **how: Any) -> None:
     FILE is JSON, YAML or TOML by its ending; without FILE, or with -, standard input is read. A null takes a key out of
     the layer, an array replaces an array.
     """
-    document = read_document(file)
-    if not isinstance(document, dict):
-        raise Failure(f"can't apply {file}: a merge patch is an object")
-    _update(app, current(app, namespace), document, **how)
-
-
-def current(app: App, namespace: str) -> config_pb2.GetConfigResponse:
-    """Read the document in force."""
-    return app.daemon.call(app.daemon.config.GetConfig, config_pb2.GetConfigRequest(namespace=namespace))
-
-
-def report(app: App, before: config_pb2.GetConfigResponse, answer: Any, *, dry_run: bool) -> None:
-    """Print what an update or a rollback of the document `before` did, or would do."""
-    app.out.show(as_value(answer), lambda: _print(app, before, answer, dry_run=dry_run))
+    merge_patch = read_merge_patch(file)
+    document = Namespace(app, namespace)
+    layered.patch(app, document, document.read(), merge_patch, Terms(**how))
 
 
 def _json_or_string(value: str) -> Any:
@@ -137,45 +126,3 @@ def _json_or_string(value: str) -> Any:
             raise Failure(problem, ExitCode.USAGE) from error
         return value
     return parsed
-
-
-def _update(
-    app: App,
-    before: config_pb2.GetConfigResponse,
-    merge_patch: Any,
-    *,
-    message: str,
-    expected_version: int | None,
-    dry_run: bool,
-) -> None:
-    request = config_pb2.UpdateConfigRequest(
-        namespace=before.namespace,
-        merge_patch=canonical(merge_patch),
-        expected_version=expected_version,
-        dry_run=dry_run,
-        message=message,
-    )
-    answer = app.daemon.call(app.daemon.config.UpdateConfig, request)
-    report(app, before, answer, dry_run=dry_run)
-
-
-def _print(app: App, before: config_pb2.GetConfigResponse, answer: Any, *, dry_run: bool) -> None:
-    name = before.namespace
-    if not answer.changed:
-        app.out.line(f"{name}: nothing to change, version {answer.version} says so already")
-        return
-    old = json_value(_predecessor(app, before, answer.version).value)
-    app.out.diff(by_pointer(old, apply_patch(old, json_value(answer.patch))))
-    unseen = "" if json_value(answer.patch) else ", though no value in force differs"
-    if dry_run:
-        app.out.line(f"{name}: this would be version {answer.version}{unseen}; nothing was changed")
-    else:
-        app.out.line(f"{name}: version {answer.version} is in force{unseen}")
-
-
-def _predecessor(app: App, before: config_pb2.GetConfigResponse, version: int) -> config_pb2.GetConfigResponse:
-    """Return the document that `version` changed: the one that we read, unless somebody came in between."""
-    if before.version == version - 1:
-        return before
-    request = config_pb2.GetConfigRequest(namespace=before.namespace, version=version - 1)
-    return app.daemon.call(app.daemon.config.GetConfig, request)

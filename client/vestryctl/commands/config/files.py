@@ -5,17 +5,15 @@ from __future__ import annotations
 import click
 from rich.text import Text
 
-from vestry.v1 import common_pb2, config_pb2
+from vestry.v1 import config_pb2
 from vestryctl import text
 from vestryctl.app import App, pass_app
-from vestryctl.commands.config.reading import layer_name
-from vestryctl.commands.config.violations import print_violations
 from vestryctl.documents import canonical, read_document
 from vestryctl.failures import ExitCode, SourceInvalid
-from vestryctl.options import Command, namespace_option
-from vestryctl.wire import as_value
-
-_LAYERS = ("default", "environment", "override", "runtime")
+from vestryctl.options import Command, layer_option, namespace_option
+from vestryctl.output import warning
+from vestryctl.violations import print_violations
+from vestryctl.wire import as_value, layer_name, layer_number
 
 
 @click.command(
@@ -27,11 +25,7 @@ _LAYERS = ("default", "environment", "override", "runtime")
     ],
 )
 @click.argument("file")
-@click.option(
-    "--layer",
-    type=click.Choice(_LAYERS),
-    help="The layer that FILE would replace. [default: FILE is the whole document]",
-)
+@layer_option
 @namespace_option
 @click.pass_context
 @pass_app
@@ -110,7 +104,7 @@ def _verdict(app: App, file: str, layer: str | None, namespace: str) -> config_p
         return config_pb2.ValidateConfigResponse(valid=False, violations=[error.violation])
     request = config_pb2.ValidateConfigRequest(
         namespace=namespace,
-        layer=common_pb2.Layer.Value(f"LAYER_{layer.upper()}") if layer else common_pb2.LAYER_UNSPECIFIED,
+        layer=layer_number(layer),
         document=document,
     )
     return app.daemon.call(app.daemon.config.ValidateConfig, request)
@@ -133,7 +127,7 @@ def _print_status(app: App, answer: config_pb2.GetConfigStatusResponse) -> None:
             (
                 layer_name(each.layer),
                 text.yes_or_no(each.present),
-                _warning("drifted") if each.drifted else "no",
+                warning("drifted") if each.drifted else "no",
                 text.local_time(each.ingest_time),
                 each.file or text.NOTHING,
             )
@@ -160,8 +154,4 @@ def _print_reload(app: App, answer: config_pb2.ReloadConfigResponse) -> None:
 
 def _state(summary: config_pb2.NamespaceSummary) -> str | Text:
     states = [name for name, holds in (("rejected", summary.rejected), ("drifted", summary.drifted)) if holds]
-    return _warning(", ".join(states)) if states else "ok"
-
-
-def _warning(words: str) -> Text:
-    return Text(words, "yellow")
+    return warning(", ".join(states)) if states else "ok"

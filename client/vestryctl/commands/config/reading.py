@@ -8,12 +8,12 @@ import click
 from rich.text import Text
 
 from vestry.paths import Keys, to_pointer
-from vestry.v1 import common_pb2, config_pb2
+from vestry.v1 import config_pb2
 from vestryctl.app import App, pass_app
 from vestryctl.diffs import compact
 from vestryctl.options import Command, Whole, namespace_option, optional_path_argument
 from vestryctl.text import printable
-from vestryctl.wire import as_value, enum_name, json_value
+from vestryctl.wire import as_value, json_value, layer_name
 
 
 @click.command(
@@ -78,11 +78,6 @@ def schema(app: App, namespace: str) -> None:
     request = config_pb2.GetConfigSchemaRequest(namespace=namespace)
     value = json_value(app.daemon.call(app.daemon.config.GetConfigSchema, request).schema)
     app.out.show(value, lambda: app.out.document(value))
-
-
-def layer_name(layer: int) -> str:
-    """Return the name of a layer, as `--layer` takes it."""
-    return enum_name(common_pb2.Layer.DESCRIPTOR, layer) or ""
 
 
 def _print_provenance(app: App, answer: config_pb2.GetConfigResponse) -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 import click
 
-from vestry.v1 import common_pb2, config_pb2
+from vestry.v1 import config_pb2
 from vestryctl import text
 from vestryctl.app import App, pass_app
-from vestryctl.commands.config.changes import current, report
-from vestryctl.commands.config.reading import layer_name
-from vestryctl.diffs import by_pointer, unified
-from vestryctl.failures import Failure
+from vestryctl.commands.config.namespace import Namespace
+from vestryctl.layered import PAGE_SIZE, cause, roll_back, show_diff, show_history
 from vestryctl.options import Command, Whole, dry_run_option, message_option, namespace_option, yes_option
-from vestryctl.patches import apply_patch
-from vestryctl.wire import as_value, enum_name, json_value
-
-_PAGE_SIZE = 100
+from vestryctl.wire import as_value, json_value, layer_name
 
 
 @click.command(
@@ -29,12 +23,7 @@ _PAGE_SIZE = 100
 @pass_app
 def history(app: App, namespace: str, limit: int) -> None:
     """List the versions, newest first."""
-    found = list(islice(_versions(app, namespace, limit), limit))
-    columns = ("VERSION", "TIME", "AUTHOR", "CAUSE", "LAYERS", "MESSAGE")
-    app.out.show(
-        {"versions": [as_value(each) for each in found]},
-        lambda: app.out.table(columns, (_history_row(each) for each in found), fold=("AUTHOR", "LAYERS", "MESSAGE")),
-    )
+    show_history(app, _versions(app, namespace, limit), limit)
 
 
 @click.command(cls=Command, examples=["vestryctl config show 12", "vestryctl config show 12 -o json | jq .document"])
@@ -43,7 +32,7 @@ def history(app: App, namespace: str, limit: int) -> None:
 @pass_app
 def show(app: App, version: int, namespace: str) -> None:
     """Show a version: author, time, reason, layers."""
-    answer = version_of(app, namespace, version)
+    answer = Namespace(app, namespace).version(version)
     app.out.show(as_value(answer), lambda: _print_version(app, answer))
 
 
@@ -75,13 +64,8 @@ def diff(
     )
     answer = app.daemon.call(app.daemon.config.DiffConfigVersions, request)
 
-    def print_diff() -> None:
-        old = json_value(version_of(app, namespace, answer.from_version).document)
-        new = json_value(version_of(app, namespace, answer.to_version).document)
-        names = (f"{namespace} version {answer.from_version}", f"{namespace} version {answer.to_version}")
-        app.out.diff(by_pointer(old, new) if pointers else unified(old, new, *names))
-
-    app.out.show(as_value(answer), print_diff)
+    document = Namespace(app, namespace)
+    show_diff(app, namespace, answer, lambda each: json_value(document.version(each).document), pointers=pointers)
     if tells and json_value(answer.patch):
         context.exit(1)
 
@@ -102,55 +86,17 @@ def rollback(app: App, version: int, namespace: str, message: str, *, dry_run: b
     They become a new version, which stays in force until a file is edited. Shows what would change and asks first; the
     rollback is refused, with exit code 4, if another change comes in between.
     """
-    before = current(app, namespace)
-    request = config_pb2.RollbackConfigRequest(
-        namespace=namespace, version=version, expected_version=before.version, dry_run=True, message=message
-    )
-    preview = app.daemon.call(app.daemon.config.RollbackConfig, request)
-    if dry_run or not preview.changed:
-        report(app, before, preview, dry_run=dry_run)
-        return
-    if not yes:
-        old = json_value(before.value)
-        new = apply_patch(old, json_value(preview.patch))
-        names = (f"{namespace} version {before.version}", f"{namespace} version {preview.version}, as {version}")
-        app.err.diff(unified(old, new, *names))
-        if app.confirm(f"Roll {namespace} back to version {version}?") != "y":
-            raise Failure("nothing was changed")
-    request.dry_run = False
-    report(app, before, app.daemon.call(app.daemon.config.RollbackConfig, request), dry_run=False)
-
-
-def version_of(app: App, namespace: str, version: int) -> config_pb2.GetConfigVersionResponse:
-    """Read a version; 0 is the current one."""
-    request = config_pb2.GetConfigVersionRequest(namespace=namespace, version=version)
-    return app.daemon.call(app.daemon.config.GetConfigVersion, request)
+    roll_back(app, Namespace(app, namespace), version, message=message, dry_run=dry_run, yes=yes)
 
 
 def _versions(app: App, namespace: str, limit: int) -> Iterator[config_pb2.ConfigVersion]:
-    request = config_pb2.ListConfigVersionsRequest(namespace=namespace, page_size=min(limit, _PAGE_SIZE))
+    request = config_pb2.ListConfigVersionsRequest(namespace=namespace, page_size=min(limit, PAGE_SIZE))
     while True:
         page = app.daemon.call(app.daemon.config.ListConfigVersions, request)
         yield from page.versions
         if not page.next_page_token:
             return
         request.page_token = page.next_page_token
-
-
-def _history_row(version: config_pb2.ConfigVersion) -> tuple[str, ...]:
-    return (
-        str(version.version),
-        text.local_time(version.create_time),
-        version.author,
-        _cause(version),
-        ", ".join(layer_name(layer) for layer in version.changed_layers) or text.NOTHING,
-        text.in_one_line(version.message),
-    )
-
-
-def _cause(version: config_pb2.ConfigVersion) -> str:
-    name = enum_name(common_pb2.Cause.DESCRIPTOR, version.cause) or text.NOTHING
-    return f"{name} to {version.rollback_of}" if version.rollback_of else name
 
 
 def _print_version(app: App, answer: config_pb2.GetConfigVersionResponse) -> None:
@@ -160,7 +106,7 @@ def _print_version(app: App, answer: config_pb2.GetConfigVersionResponse) -> Non
             ("version", f"{facts.version} of {facts.namespace}"),
             ("time", text.local_time(facts.create_time)),
             ("author", facts.author or text.NOTHING),
-            ("cause", _cause(facts)),
+            ("cause", cause(facts)),
             ("message", text.in_one_line(facts.message) or text.NOTHING),
             ("changed", ", ".join(layer_name(layer) for layer in facts.changed_layers) or text.NOTHING),
             ("checksum", facts.checksum),

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import click
 
-from vestry.backoff import ReconnectPolicy
-from vestry.errors import RemoteError, Unavailable
 from vestry.v1 import common_pb2, config_pb2
 from vestryctl import completing, text
 from vestryctl.app import App, pass_app
-from vestryctl.commands.config.violations import print_violations
 from vestryctl.diffs import by_pointer
+from vestryctl.following import follow
 from vestryctl.options import Command, Utf8
+from vestryctl.violations import print_violations
 from vestryctl.wire import as_value, enum_name, json_value
-
-_TOKEN_REASONS = {"RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID"}
 
 
 @click.command(
@@ -53,37 +49,18 @@ class _Following:
 
     app: App
     namespaces: list[str]
-    token: str = ""
     seen: dict[str, config_pb2.ConfigUpdate] = field(default_factory=dict)  # namespace -> the update printed last
     rejections: dict[str, config_pb2.Rejection] = field(default_factory=dict)  # namespace -> why its files are refused
 
     def messages(self) -> Iterator[config_pb2.WatchConfigResponse]:
-        """Yield what the daemon sends, over as many connections as it takes once the first one has been made."""
-        policy = ReconnectPolicy()
-        was_connected = False
-        failures = 0
-        while True:
-            try:
-                for message in self._stream():
-                    if failures:
-                        self.app.err.line("vestryctl: vestryd is back")
-                    was_connected, failures = True, 0
-                    self.token = message.resume_token or self.token
-                    yield message
-            except RemoteError as error:
-                if error.reason in _TOKEN_REASONS and self.token:
-                    self.token = ""
-                    continue
-                if not was_connected or not isinstance(error, Unavailable):
-                    raise
-            if not failures:
-                self.app.err.line(f"vestryctl: lost vestryd at {self.app.daemon.address}, waiting for it to come back")
-            failures += 1
-            time.sleep(policy.delay_seconds(failures))
+        """Yield what the daemon sends, over as many connections as it takes."""
+        daemon = self.app.daemon
 
-    def _stream(self) -> Iterator[config_pb2.WatchConfigResponse]:
-        request = config_pb2.WatchConfigRequest(namespaces=self.namespaces, resume_token=self.token)
-        return self.app.daemon.stream(self.app.daemon.config.WatchConfig, request)
+        def stream(token: str) -> Iterator[config_pb2.WatchConfigResponse]:
+            request = config_pb2.WatchConfigRequest(namespaces=self.namespaces, resume_token=token)
+            return daemon.stream(daemon.config.WatchConfig, request)
+
+        return follow(self.app, stream)
 
     def print_update(self, message: config_pb2.WatchConfigResponse) -> None:
         """Print a state that is new: a line about the version, and below it what changed in the document."""

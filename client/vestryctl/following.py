@@ -1,0 +1,51 @@
+"""Streams that go on where they were, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from vestry.backoff import ReconnectPolicy
+from vestry.errors import RemoteError, Unavailable
+from vestryctl.app import App
+
+_TOKEN_REASONS = {"RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID"}
+
+
+class _Message(Protocol):
+    @property
+    def resume_token(self) -> str: ...
+
+
+M = TypeVar("M", bound=_Message)
+
+
+def follow(app: App, open_stream: Callable[[str], Iterator[M]]) -> Iterator[M]:
+    """Yield what the daemon sends on streams that `open_stream` opens with a resume token.
+
+    A daemon that goes away is waited for, and who runs the program is told; one that was never there is an error, as is a
+    refusal. When its token is no good, a stream begins anew.
+    """
+    policy = ReconnectPolicy()
+    token = ""
+    was_connected = False
+    failures = 0
+    while True:
+        try:
+            for message in open_stream(token):
+                if failures:
+                    app.err.line("vestryctl: vestryd is back")
+                was_connected, failures = True, 0
+                token = message.resume_token or token
+                yield message
+        except RemoteError as error:
+            if error.reason in _TOKEN_REASONS and token:
+                token = ""
+                continue
+            if not was_connected or not isinstance(error, Unavailable):
+                raise
+        if not failures:
+            app.err.line(f"vestryctl: lost vestryd at {app.daemon.address}, waiting for it to come back")
+        failures += 1
+        time.sleep(policy.delay_seconds(failures))

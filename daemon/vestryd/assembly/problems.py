@@ -1,0 +1,28 @@
+"""What an administrator should look at, wherever in the house it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vestryd.assembly.core import Core
+from vestryd.services.admin import Problem
+
+
+def problems(core: Core, *others: tuple[str, str]) -> Iterator[Problem]:
+    """Yield what an administrator should look at: what the core knows of, and `others`, as (component, message)."""
+    now = core.clock.now()
+    for ingestion in core.ingestions:
+        for name, rejection in ingestion.rejections().items():
+            first, more = rejection.violations[0], len(rejection.violations) - 1
+            message = f"its files are rejected: {first}" + (f", and {more} more" if more else "")
+            yield Problem(f"{ingestion.kind}/{name}", message, rejection.time)
+        for path, problem in ingestion.source_problems:
+            yield Problem(ingestion.kind, f"{path}: {problem}", ingestion.problems_since)
+    for problem in core.access.problems():
+        yield Problem("access", problem, now)
+    for problem in core.auditor.problems():
+        yield Problem("audit", problem, core.auditor.troubled_since or now)
+    for problem in core.secrets.problems():
+        yield Problem("secrets", problem, now)
+    for component, message in others:
+        yield Problem(component, message, now)
