@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -64,7 +64,9 @@ class Rig:
     async def of_secret(self, name: str, namespace: str = "default") -> dict[str, bytes]:
         """Return all that the store has of one secret."""
         head, versions = head_key(namespace, name), version_key(namespace, name, 0).rpartition("/")[0] + "/"
-        return {key: one.value for key, one in (await self.entries()).items() if key == head or key.startswith(versions)}
+        return {
+            key: one.value for key, one in (await self.entries()).items() if key == head or key.startswith(versions)
+        }
 
     async def index(self) -> bytes:
         """Return the index as it is stored."""
@@ -109,3 +111,10 @@ async def restarted(rig: Rig, materials: Sequence[Material] = (KEY_FILE,)) -> Ri
     fresh = build(rig.store, rig.clock, rig.audit)
     await fresh.secrets.open(materials)
     return fresh
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds, as tasks go on; fail after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - no event says so
+            await asyncio.sleep(0.001)

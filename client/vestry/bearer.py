@@ -6,7 +6,7 @@ gRPC's own call credentials need a secure channel, which the daemon's unix socke
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ def interceptors(credentials: Credentials | None) -> Sequence[grpc.aio.ClientInt
     return [] if credentials is None else [_AsyncUnaryBearer(credentials), _AsyncStreamBearer(credentials)]
 
 
-class _Bearer(grpc.UnaryUnaryClientInterceptor[Any, Any], grpc.UnaryStreamClientInterceptor[Any, Any]):
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Sends a token along; a unary call whose token is refused is made once more, if there is another token."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -49,9 +49,7 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor[Any, Any], grpc.UnaryStreamClient
         if not call.done() or not _is_refused(call) or not self._credentials.renew(token):
             return call
         another = self._credentials.token(timeout_seconds=limit.left())
-        return call if another == token else continuation(
-            _Authorized.of(client_call_details, another, limit), request
-        )
+        return call if another == token else continuation(_Authorized.of(client_call_details, another, limit), request)
 
     def intercept_unary_stream(self, continuation: _Continuation, client_call_details: _Details, request: Any) -> Any:
         """Open the stream."""
@@ -60,7 +58,7 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor[Any, Any], grpc.UnaryStreamClient
         return continuation(_Authorized.of(client_call_details, token, limit), request)
 
 
-class _AsyncUnaryBearer(grpc.aio.UnaryUnaryClientInterceptor[Any, Any]):
+class _AsyncUnaryBearer(grpc.aio.UnaryUnaryClientInterceptor):
     """Does for unary calls of asyncio what _Bearer does."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -81,12 +79,12 @@ class _AsyncUnaryBearer(grpc.aio.UnaryUnaryClientInterceptor[Any, Any]):
         else:
             return call
         another = await self._credentials.token_async(timeout_seconds=limit.left())
-        return call if another == token else await continuation(
-            _authorized(client_call_details, another, limit), request
+        return (
+            call if another == token else await continuation(_authorized(client_call_details, another, limit), request)
         )
 
 
-class _AsyncStreamBearer(grpc.aio.UnaryStreamClientInterceptor[Any, Any]):
+class _AsyncStreamBearer(grpc.aio.UnaryStreamClientInterceptor):
     """Does for streams of asyncio what _Bearer does."""
 
     def __init__(self, credentials: Credentials) -> None:
@@ -111,3 +109,53 @@ class _Limit:
 
     def left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+@dataclass(frozen=True)
+class _Authorized(grpc.ClientCallDetails):
+    """The details of a call that brings a token."""
+
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+    @classmethod
+    def of(cls, details: grpc.ClientCallDetails, token: str, limit: _Limit) -> grpc.ClientCallDetails:
+        metadata = tuple(details.metadata or ())
+        if token and not _has_header(metadata):
+            metadata = (*metadata, _header(token))
+        return cls(
+            details.method,
+            limit.left(),
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
+
+
+def _authorized(details: _AsyncDetails, token: str, limit: _Limit) -> _AsyncDetails:
+    """Return the details of an asyncio call that brings a token."""
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    if token and not _has_header(metadata):
+        metadata.add(*_header(token))
+    return grpc.aio.ClientCallDetails(
+        details.method, limit.left(), metadata, details.credentials, details.wait_for_ready
+    )
+
+
+def _has_header(metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    """Tell whether the caller brings a credential of its own, which is then the one that counts."""
+    return any(key == HEADER for key, _ in metadata)
+
+
+def _header(token: str) -> tuple[str, str]:
+    return HEADER, f"Bearer {token}"
+
+
+def _is_refused(call: Any) -> bool:
+    """Tell whether a call that is over failed for want of a good token."""
+    return call.code() is grpc.StatusCode.UNAUTHENTICATED and from_rpc_error(call).reason in RENEWABLE

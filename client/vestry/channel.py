@@ -11,6 +11,9 @@ from typing import Final
 import grpc
 import grpc.aio
 
+from vestry import bearer
+from vestry.credentials import Credentials
+from vestry.credentials import choose as choose_credentials
 from vestry.errors import ForkedProcess, InvalidTarget
 from vestry.tls import Tls, TlsUnusable
 
@@ -112,32 +115,43 @@ def resolve_target(target: str | None = None) -> str:
     return chosen
 
 
-def connect(target: str | None = None, *, tls: Tls | None = None) -> grpc.Channel:
+def connect(
+    target: str | None = None, *, tls: Tls | None = None, token: str | os.PathLike[str] | None = None
+) -> grpc.Channel:
     """Return a synchronous channel with this library's options, for the generated stubs.
 
     It speaks TLS when `tls` says how, or else the environment does (Tls.from_environment) and the target isn't a unix
-    socket; it never falls back to plain text. It connects when it is first used; close it. Each call should bring a
-    `timeout`, and what it raises goes through errors.from_rpc_error. Raises InvalidTarget, TlsUnusable, ForkedProcess.
+    socket; it never falls back to plain text. Its calls bring `token`, or the one in the file of that path, or what else
+    vestry.credentials finds. It connects when it is first used; close it. Each call should bring a `timeout`, and what it
+    raises goes through errors.from_rpc_error. Raises InvalidTarget, TlsUnusable, CredentialsUnusable, ForkedProcess.
     """
     _refuse_after_fork()
     address = resolve_target(target)
-    tls = _choose_tls(address, tls)
+    tls = choose_tls(address, tls)
+    credentials = choose_credentials(address, token, is_encrypted=tls is not None)
     if tls is None:
-        return grpc.insecure_channel(address, options=list(OPTIONS))
-    return grpc.secure_channel(address, tls.credentials(), options=[*OPTIONS, *tls.options()])
+        channel = grpc.insecure_channel(address, options=list(OPTIONS))
+    else:
+        channel = grpc.secure_channel(address, tls.credentials(), options=[*OPTIONS, *tls.options()])
+    return bearer.intercept(channel, credentials)
 
 
-def connect_async(target: str, *, tls: Tls | None = None) -> grpc.aio.Channel:
-    """Return a channel for the running event loop, with or without TLS as `connect`. Raises TlsUnusable, ForkedProcess."""
+def connect_async(target: str, *, tls: Tls | None = None, credentials: Credentials | None = None) -> grpc.aio.Channel:
+    """Return a channel for the running event loop, with or without TLS as `connect`. Raises TlsUnusable, ForkedProcess.
+
+    Its calls bring what `credentials` give; who passes some has chosen them for this target and this `tls`.
+    """
     _refuse_after_fork()
     _Process.first_id = os.getpid()
-    tls = _choose_tls(target, tls)
+    tls = choose_tls(target, tls)
+    interceptors = bearer.interceptors(credentials)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=list(OPTIONS))
-    return grpc.aio.secure_channel(target, tls.credentials(), options=[*OPTIONS, *tls.options()])
+        return grpc.aio.insecure_channel(target, options=list(OPTIONS), interceptors=interceptors)
+    options = [*OPTIONS, *tls.options()]
+    return grpc.aio.secure_channel(target, tls.credentials(), options=options, interceptors=interceptors)
 
 
-def _choose_tls(target: str, tls: Tls | None) -> Tls | None:
+def choose_tls(target: str, tls: Tls | None = None) -> Tls | None:
     """Return how to speak TLS, None for a unix socket: there the kernel says who is at the other end."""
     is_socket = target.startswith("unix:")
     if is_socket and tls is not None:

@@ -14,8 +14,9 @@ from typing import Self
 from vestry.background import LoopThread
 from vestry.backoff import ReconnectPolicy
 from vestry.cache import Cache
-from vestry.channel import resolve_target
+from vestry.channel import choose_tls, resolve_target
 from vestry.config import AsyncConfigView
+from vestry.credentials import choose
 from vestry.errors import ClientClosed, ForkedProcess, Invalid, Violation, WrongEventLoop
 from vestry.secret_cache import DEFAULT_KEEPING, Keeping
 from vestry.secrets import AsyncSecrets
@@ -31,11 +32,16 @@ _DEFAULT_POLICY = ReconnectPolicy()
 class AsyncClient:
     """A connection to a daemon, for one event loop.
 
-    `target` is `unix:/path` or `host:port`; by default $VESTRY_ADDRESS, else `unix:/run/vestry/vestry.sock`. `timeout`
+    `target` is `unix:/path` or `host:port`; by default $VESTRY_ADDRESS, else `unix:/run/vestry/vestry.sock`. `token`
+    is the bearer token to send, or the path of a file that holds one; by default $VESTRY_TOKEN, else what the file at
+    $VESTRY_TOKEN_FILE holds, else on a unix socket what the daemon itself gives to the processes of its host. `timeout`
     is in seconds: the longest wait for a namespace's first state, and the deadline of each call. With `cache_dir` the
     last known good state is kept there, in files that only this user can read, and a view can start from it while the
     daemon is away. A secret's value is kept in memory, never on disk, for `secret_cache_seconds` (0: not at all), and
-    while the daemon can't be reached until it is `secret_stale_seconds` old. Raises InvalidTarget, CacheUnusable.
+    while the daemon can't be reached until it is `secret_stale_seconds` old.
+
+    Raises InvalidTarget, CacheUnusable, and CredentialsUnusable: also rather than sending a token to another host in the
+    clear.
 
     Making one touches no network: it opens when it is first used, in that event loop, and lives until `close`, or the
     end of `async with`. Views stay readable after that, and stand still.
@@ -45,6 +51,7 @@ class AsyncClient:
         self,
         target: str | None = None,
         *,
+        token: str | os.PathLike[str] | None = None,
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
@@ -52,6 +59,7 @@ class AsyncClient:
         secret_stale_seconds: float = DEFAULT_KEEPING.stale_seconds,
     ) -> None:
         self.target = resolve_target(target)
+        self._credentials = choose(self.target, token, is_encrypted=choose_tls(self.target) is not None)
         self._timeout_seconds = timeout
         self._policy = reconnect
         self._keeping = Keeping(secret_cache_seconds, secret_stale_seconds)
@@ -128,6 +136,7 @@ class AsyncClient:
         if self._session is None:
             self._session = Session(
                 target=self.target,
+                credentials=self._credentials,
                 timeout_seconds=self._timeout_seconds,
                 policy=self._policy,
                 cache=self._cache,
@@ -152,6 +161,7 @@ class Client:
         self,
         target: str | None = None,
         *,
+        token: str | os.PathLike[str] | None = None,
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
@@ -160,6 +170,7 @@ class Client:
     ) -> None:
         self._core = AsyncClient(
             target,
+            token=token,
             timeout=timeout,
             cache_dir=cache_dir,
             reconnect=reconnect,

@@ -101,7 +101,10 @@ class TokenFile:
     def renew(self, refused: str | None = None) -> bool:
         """Tell whether the file holds another token by now."""
         refused = self._text if refused is None else refused
-        return self.token(timeout_seconds=None) != refused
+        try:
+            return self.token(timeout_seconds=None) != refused
+        except CredentialsUnusable:
+            return False
 
     def _find(self) -> _Found:
         try:

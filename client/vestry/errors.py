@@ -112,6 +112,13 @@ class Unauthenticated(RemoteError):
     default_code = grpc.StatusCode.UNAUTHENTICATED
 
 
+class CredentialsUnusable(Unauthenticated):
+    """The token that this client was told to send can't be had, or must not be sent; the daemon was not asked."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the token can't be used: {problem}")
+
+
 class Unavailable(RemoteError):
     """The daemon can't be reached, or can't do this now: try again. A write that was not answered may have happened."""
 

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import grpc
 
 from vestry.backoff import ReconnectPolicy
+from vestry.bearer import RENEWABLE
+from vestry.credentials import Credentials
 from vestry.errors import (
     ClientClosed,
     Invalid,
@@ -30,6 +33,12 @@ MAX_NAMESPACES: Final = 100  # of one watch (config.proto, secrets.proto)
 
 _SHUTTING_DOWN: Final = "SHUTTING_DOWN"
 _TOKEN_REASONS: Final = ("RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID")
+_CREDENTIALS_ENDED: Final = "CREDENTIALS_ENDED"
+_CREDENTIAL_REASONS: Final = (_CREDENTIALS_ENDED, *RENEWABLE)
+_END_REASONS: Final[Mapping[int, str]] = {
+    common_pb2.WATCH_END_REASON_SHUTTING_DOWN: _SHUTTING_DOWN,
+    common_pb2.WATCH_END_REASON_CREDENTIALS_ENDED: _CREDENTIALS_ENDED,
+}
 _REFUSALS: Final = (Invalid, NotFound, PermissionDenied, Unauthenticated, Unimplemented)
 
 log = logging.getLogger(__name__)
@@ -64,9 +73,11 @@ class Following(ABC, Generic[F]):
 
     noun: ClassVar[str]  # the first word of its log events
 
-    def __init__(self, *, target: str, policy: ReconnectPolicy) -> None:
+    def __init__(self, *, target: str, policy: ReconnectPolicy, credentials: Credentials | None = None) -> None:
         self._target = target
         self._policy = policy
+        self._credentials = credentials
+        self._has_renewed = False  # since the daemon last took a token
         self._lives: dict[str, F] = {}  # namespace -> what is known of it
         self._token = ""
         self._token_speaks_for: frozenset[str] = frozenset()
@@ -172,6 +183,7 @@ class Following(ABC, Generic[F]):
             if self._failures:
                 log.info("%s.watch_regained target=%s failures=%d", self.noun, self._target, self._failures)
             self._failures = 0
+            self._has_renewed = False
         for namespace in namespaces:
             live = self._lives[namespace]
             if message.resume_token:
@@ -183,6 +195,9 @@ class Following(ABC, Generic[F]):
         if error.reason in _TOKEN_REASONS and self._token:
             log.warning("%s.watch_starts_anew target=%s reason=%s", self.noun, self._target, error.reason)
             self._token = ""
+            return
+        if self._renews(error):
+            log.info("%s.watch_renews_token target=%s", self.noun, self._target)
             return
         if isinstance(error, _REFUSALS) and await self._set_refused_aside(namespaces, error):
             return
@@ -197,9 +212,17 @@ class Following(ABC, Generic[F]):
             async with asyncio.timeout(delay):
                 await self._restart.wait()
 
+    def _renews(self, error: RemoteError) -> bool:
+        """Tell whether to go on with another token; once, lest a daemon that takes none is asked without end."""
+        if error.reason not in _CREDENTIAL_REASONS or self._credentials is None or self._has_renewed:
+            return False
+        self._has_renewed = self._credentials.renew()
+        return self._has_renewed
+
     async def _set_refused_aside(self, namespaces: frozenset[str], error: RemoteError) -> bool:
         """Find out for which namespaces a stream was refused, and go on without them. False when for none alone."""
-        refusals = {next(iter(namespaces)): error} if len(namespaces) == 1 else await self._ask_alone(namespaces)
+        is_for_all = len(namespaces) == 1 or isinstance(error, Unauthenticated)
+        refusals = dict.fromkeys(namespaces, error) if is_for_all else await self._ask_alone(namespaces)
         for namespace, refusal in refusals.items():
             live = self._lives[namespace]
             live.refuse(refusal)
@@ -220,6 +243,9 @@ class Following(ABC, Generic[F]):
                 refusal = from_rpc_error(error, target=self._target)
                 if isinstance(refusal, _REFUSALS):
                     refusals[namespace] = refusal
+            except RemoteError as error:  # there is no token to ask with
+                if isinstance(error, _REFUSALS):
+                    refusals[namespace] = error
             finally:
                 call.cancel()
         return refusals
@@ -239,4 +265,4 @@ class Following(ABC, Generic[F]):
 
 
 def _end_reason(end: common_pb2.WatchEnd) -> str:
-    return _SHUTTING_DOWN if end.reason == common_pb2.WATCH_END_REASON_SHUTTING_DOWN else ""
+    return _END_REASONS.get(end.reason, "")

@@ -115,26 +115,35 @@ class LiveSecrets:
         self.refusal: VestryError | None = None
         self.is_live = False
         self.endings: list[asyncio.Task[None]] = []  # what is still to be awaited after `end`
-        self._secrets: dict[str, LiveSecret] = {}  # name -> what is known of it
+        self._secrets: dict[str, LiveSecret] = {}  # name -> what is known of it, for those that are used
+        self._facts: dict[str, secrets_pb2.Secret] = {}  # name -> what the watch said of it, for all
         self._is_ended = False
 
     def secret(self, name: str) -> LiveSecret:
         """Return what is known of a secret. Raises ClientClosed."""
         if self._is_ended:
             raise ClientClosed
-        return self._secrets.setdefault(name, LiveSecret(self.namespace, name))
+        if name not in self._secrets:
+            self._secrets[name] = LiveSecret(self.namespace, name)
+            if name in self._facts:
+                self._secrets[name].announce(self._facts[name])
+        return self._secrets[name]
 
     def apply_state(self, state: secrets_pb2.SecretsState) -> None:
         """Take the whole namespace as it is now."""
-        facts = {each.name: each for each in state.secrets}
+        self._facts = {each.name: each for each in state.secrets}
         for name, secret in self._secrets.items():
-            secret.announce(facts.get(name))
+            secret.announce(self._facts.get(name))
 
     def apply_change(self, change: secrets_pb2.SecretChange) -> None:
         """Take what became of one secret."""
-        secret = self._secrets.get(change.secret.name)
-        if secret is not None:
-            secret.announce(None if change.secret.HasField("delete_time") else change.secret)
+        facts = change.secret
+        if facts.HasField("delete_time"):
+            self._facts.pop(facts.name, None)
+        else:
+            self._facts[facts.name] = facts
+        if facts.name in self._secrets:
+            self._secrets[facts.name].announce(self._facts.get(facts.name))
 
     def connected(self) -> None:
         """Say that news come from now on."""

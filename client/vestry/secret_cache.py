@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class SecretSource(Protocol):
-    """Where news of secrets come from."""
+    """Who knows the news of secrets."""
 
     def known(self, namespace: str) -> LiveSecrets:
         """Return what is known of a namespace, which need not be watched."""

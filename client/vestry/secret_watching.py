@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import grpc.aio
 
 from vestry.backoff import ReconnectPolicy
+from vestry.credentials import Credentials
 from vestry.errors import RemoteError
 from vestry.following import Following, log
 from vestry.live_secrets import LiveSecrets
@@ -19,8 +20,15 @@ class SecretWatch(Following[LiveSecrets]):
 
     noun: ClassVar[str] = "secrets"
 
-    def __init__(self, stub: secrets_pb2_grpc.SecretsServiceAsyncStub, *, target: str, policy: ReconnectPolicy) -> None:
-        super().__init__(target=target, policy=policy)
+    def __init__(
+        self,
+        stub: secrets_pb2_grpc.SecretsServiceAsyncStub,
+        *,
+        target: str,
+        policy: ReconnectPolicy,
+        credentials: Credentials | None = None,
+    ) -> None:
+        super().__init__(target=target, policy=policy, credentials=credentials)
         self._stub = stub
         self._known: dict[str, LiveSecrets] = {}  # namespace -> its secrets, watched or not
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vestry.backoff import ReconnectPolicy
 from vestry.cache import Cache, CachedCopy, CacheWriter
 from vestry.channel import connect_async
+from vestry.credentials import Credentials
 from vestry.errors import Unavailable
 from vestry.live import LiveConfig
 from vestry.remote import Remote
@@ -50,6 +51,7 @@ class Session:
         self,
         *,
         target: str,
+        credentials: Credentials | None,
         timeout_seconds: float,
         policy: ReconnectPolicy,
         cache: Cache | None,
@@ -60,7 +62,7 @@ class Session:
         self.loop = asyncio.get_running_loop()
         self._target = target
         self._timeout_seconds = timeout_seconds
-        self._channel = connect_async(target)
+        self._channel = connect_async(target, credentials=credentials)
         self.stubs = Stubs(
             config=config_pb2_grpc.ConfigServiceStub(self._channel),
             admin=admin_pb2_grpc.AdminServiceStub(self._channel),
@@ -76,9 +78,16 @@ class Session:
         self._copies: dict[str, CachedCopy] = {}  # namespace -> its copy from disk, while it may be needed
         self._writer = CacheWriter(cache) if cache is not None else None
         self._writing = self.loop.create_task(self._writer.run()) if self._writer is not None else None
-        self._watch = Watch(self.remote, target=target, policy=policy, on_update=self._save, on_loss=self._restore)
+        self._watch = Watch(
+            self.remote,
+            target=target,
+            policy=policy,
+            credentials=credentials,
+            on_update=self._save,
+            on_loss=self._restore,
+        )
         self._watching = self.loop.create_task(self._watch.run())
-        self._secret_watch = SecretWatch(self.stubs.secrets, target=target, policy=policy)
+        self._secret_watch = SecretWatch(self.stubs.secrets, target=target, policy=policy, credentials=credentials)
         self._watching_secrets = self.loop.create_task(self._secret_watch.run())
         self.secrets = SecretCache(
             self._secret_watch, self.stubs.secrets, self.remote, keeping=keeping, later=self.loop.call_later

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import grpc.aio
 
 from vestry.backoff import ReconnectPolicy
+from vestry.credentials import Credentials
 from vestry.errors import RemoteError
 from vestry.following import Following, log
 from vestry.live import LiveConfig
@@ -30,10 +31,11 @@ class Watch(Following[LiveConfig]):
         *,
         target: str,
         policy: ReconnectPolicy,
+        credentials: Credentials | None = None,
         on_update: Callable[[config_pb2.ConfigUpdate], None],
         on_loss: Callable[[LiveConfig], None],
     ) -> None:
-        super().__init__(target=target, policy=policy)
+        super().__init__(target=target, policy=policy, credentials=credentials)
         self._remote = remote
         self._on_update = on_update
         self._on_loss = on_loss

@@ -6,7 +6,9 @@ import os
 
 # gRPC reads them when it is loaded, below. Our errors say what it would.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")  # TLS 1.3 alone: transports.tls tells how
+os.environ.setdefault(
+    "GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305"
+)  # TLS 1.3 alone: transports.tls tells how
 
 import argparse
 import asyncio

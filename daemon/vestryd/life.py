@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -88,17 +88,21 @@ class Life:
         self._store = store
         self._core = Core(settings, store, audit)
         self._unlock = UnlockSources(settings.secrets.unlock_key_file, settings.state_directory, os.environ)
+        self._not_imported: list[str] = []  # secrets that the environment has, and why they were not taken in
 
     async def run(self, signals: Signals) -> None:
         """Serve until a signal asks to stop. The first task that fails stops all, and its error is raised."""
         core = self._core
         await core.documents.load()
+        for problem in core.access.problems():
+            log.warning("access.not_understood", problem=problem)
         await core.tokens.load()
+        await self._open_secrets()
         async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
             for follower in (core.documents, core.tokens, core.secrets):
                 owned(follower.follow())
             owned(core.auditor.run())
-            wire = Wire(self._settings, self._store, core, self._unlock)
+            wire = Wire(self._settings, self._store, core, self._unlock, troubles=self._troubles)
             self._tell_of_changes(wire)
             watcher = TreeWatcher(
                 self._settings.config.directory,
@@ -106,7 +110,7 @@ class Life:
                 poll_seconds=self._settings.config.poll_seconds,
             )
             await self._reload(force=True)
-            await self._open_secrets()
+            await self._import_secrets()
             try:
                 await self._start(wire)
                 owned(wire.pipeline.live.run())
@@ -122,25 +126,33 @@ class Life:
                 await self._stop(wire)
 
     async def _open_secrets(self) -> None:
-        """Unseal, as far as the daemon itself can; and take in what its environment holds for the secrets."""
+        """Unseal, as far as the daemon itself can."""
         if await self._core.vault.is_fresh():
             await asyncio.to_thread(self._unlock.create_default)
         await self._core.secrets.open(await asyncio.to_thread(self._unlock.materials))
         for problem in self._unlock.problems():
             log.warning("secrets.unlock_source_unusable", problem=problem)
         if self._core.vault.is_sealed:
-            log.error("secrets.sealed", problem=self._core.vault.problem, remedy="vestryctl unseal")
+            log.warning("secrets.sealed", problem=self._core.vault.problem, remedy="vestryctl unseal")
         else:
             log.info("secrets.opened", slot=self._core.vault.slot_id, secrets=self._core.secrets.figures().secrets)
+
+    async def _import_secrets(self) -> None:
+        """Take in what the daemon's environment holds for the secrets."""
         found = secrets_from(self._settings.secrets.from_environment, os.environ)
-        problems_found = list(found.problems)
+        self._not_imported = list(found.problems)
         for namespace, items in found.batches:
             try:
                 await self._core.secrets.import_(DAEMON, namespace, items, conflict=ImportConflict.REPLACE)
             except VestryError as error:  # whatever it is, nobody is served worse for it
-                problems_found.append(f"namespace {namespace}: {error}")
-        for problem in problems_found:
+                self._not_imported.append(f"namespace {namespace}, from the environment: {error}")
+        for problem in self._not_imported:
             log.warning("secrets.not_imported", problem=problem, setting="secrets.from_environment")
+
+    def _troubles(self) -> Iterator[tuple[str, str]]:
+        """Yield what an administrator should look at on this machine: (component, message)."""
+        for message in (*self._unlock.problems(), *self._unlock.warnings(), *self._not_imported):
+            yield "secrets", message
 
     async def _start(self, wire: Wire) -> None:
         await wire.start()
@@ -239,7 +251,7 @@ class Life:
     def _status(self) -> str:
         namespaces = len(self._core.configs.all())
         text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
-        found = list(problems(self._core))
+        found = list(problems(self._core, *self._troubles()))
         return f"{text}; {found[0].component}: {found[0].message}" if found else text
 
 

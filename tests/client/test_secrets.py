@@ -214,6 +214,18 @@ async def test_callbacks_hear_of_rotations(handle: AsyncSecretHandle, daemon: Fa
     assert heard == [2]
 
 
+async def test_a_secret_that_is_used_later_is_known(
+    client: AsyncClient, handle: AsyncSecretHandle, daemon: FakeDaemon
+) -> None:
+    """A namespace that is watched already tells of its other secrets too: their first rotation is heard of."""
+    daemon.secrets.put("later", b"one")
+    await _watched(handle)
+    heard: list[int] = []
+    client.secrets["later"].on_rotate(lambda rotated: heard.append(rotated.version))
+    daemon.secrets.put("later", b"two")
+    await eventually(lambda: heard == [2])
+
+
 async def test_a_coroutine_hears_of_rotations_once_at_a_time(handle: AsyncSecretHandle, daemon: FakeDaemon) -> None:
     """A coroutine function may await the new value; rotations meanwhile make one more call, not a queue."""
     await _watched(handle)

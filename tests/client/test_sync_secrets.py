@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from client.conftest import POLICY
-from client.daemon_process import daemon_process
+from client.daemon_process import daemon_process, environment
 from client.waiting import eventually_here
 from vestry import (
     Client,
     ClientClosed,
     FailedPrecondition,
-    ForkedProcess,
     Invalid,
     NotFound,
     SecretHandle,
@@ -88,23 +88,29 @@ def test_a_callback_may_close_the_client(client: Client) -> None:
         handle.reveal()
 
 
-def test_a_child_gets_no_values(client: Client) -> None:
+_FORK = """
+import os, sys, vestry
+
+client = vestry.Client(sys.argv[1], timeout=5.0)
+handle = client.secrets["db-password"]
+handle.reveal()
+child = os.fork()
+if child == 0:
+    try:
+        handle.reveal()
+    except vestry.ForkedProcess:
+        sys.exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), handle.reveal())
+client.close()
+"""
+
+
+def test_a_child_gets_no_values(target: str) -> None:
     """After a fork the child has neither a connection nor the parent's kept values."""
-    handle = client.secrets["db-password"]
-    handle.reveal()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            handle.reveal()
-        except ForkedProcess:
-            os.write(writer, b"refused")
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writer)
-    assert os.read(reader, 100) == b"refused"
-    os.close(reader)
+    with daemon_process(target):
+        command = [sys.executable, "-c", _FORK, target]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment())
+    assert (ended.returncode, ended.stdout) == (0, "7 b'one'\n"), ended.stderr
 
 
 def test_a_fake_client_has_secrets() -> None:

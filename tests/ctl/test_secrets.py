@@ -9,8 +9,10 @@ import pytest
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
 from vestry.v1 import secrets_pb2
+from vestryctl.wire import as_value
 
 CANARY = "correct-horse"
+ED25519 = secrets_pb2.KEY_PAIR_ALGORITHM_ED25519
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_put_lets_the_daemon_make_a_value(ctl: Ctl, daemon: FakeDaemon) -> None:
         ("base64", secrets_pb2.Generator(base64=secrets_pb2.Base64Generator())),
         ("base64url", secrets_pb2.Generator(base64=secrets_pb2.Base64Generator(url_safe=True))),
         ("uuid", secrets_pb2.Generator(uuid=secrets_pb2.UuidGenerator())),
-        ("ed25519", secrets_pb2.Generator(key_pair=secrets_pb2.KeyPairGenerator(algorithm=5))),
+        ("ed25519", secrets_pb2.Generator(key_pair=secrets_pb2.KeyPairGenerator(algorithm=ED25519))),
     ],
 )
 def test_every_kind_of_generator(ctl: Ctl, daemon: FakeDaemon, kind: str, expected: secrets_pb2.Generator) -> None:
@@ -250,10 +252,7 @@ def test_update_sends_only_what_is_said(ctl: Ctl, filled: FakeDaemon) -> None:
 def test_rotate_at_once(ctl: Ctl, filled: FakeDaemon) -> None:
     """By its own generator, by another, or to a value, with a grace."""
     result = ctl("secrets", "rotate", "db-password", "--grace", "1h")
-    assert (
-        result.stdout == "db-password: version 3 is current, version 2 works until 2026-09-21 15:13:20\n"
-        or result.stdout
-    )
+    assert result.stdout == "db-password: version 3 is current, version 2 works until 2026-09-21 15:13:20\n"
     assert filled.secrets.asked[-1].WhichOneof("content") is None
     ctl("secrets", "rotate", "db-password", "--generate", "uuid")
     assert filled.secrets.asked[-1].generator.HasField("uuid")
@@ -279,7 +278,7 @@ def test_rotations_are_listed(ctl: Ctl, filled: FakeDaemon) -> None:
     ctl("secrets", "update", "binary", "--rotate-every", "1d", "--generate", "hex")
     lines = ctl("secrets", "rotations").stdout.splitlines()
     assert lines[1].split()[:2] == ["binary", "overdue"]
-    assert lines[1].endswith("1 d 0 h  hex of 32 bytes")
+    assert lines[1].endswith("1 d 0 h   hex of 32 bytes")
     assert lines[-1] == "0 due, 2 overdue"
     assert ctl.json("secrets", "rotations")["overdue"] == 2
 
@@ -347,3 +346,9 @@ def test_nothing_but_access_shows_a_value(ctl: Ctl, filled: FakeDaemon) -> None:
             result = ctl("secrets", *arguments, "-o", style)
             assert result.exit_code == 0
             assert CANARY not in result.output
+
+
+def test_what_the_proto_marks_as_secret_is_null() -> None:
+    """A message in the machines' shape never has a field that is marked debug_redact, whoever asks for it."""
+    answer = secrets_pb2.AccessSecretResponse(value=CANARY.encode(), version=3)
+    assert as_value(answer) == {"value": None, "version": 3, "create_time": None, "expire_time": None}

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from engine import Engine, FakeSources, running
 from vestry.audit_record import Outcome, Record
 from vestryd.domain.audit import Entry
-from vestryd.domain.auditor import Auditor
+from vestryd.domain.auditor import MAX_UNTOLD_REVISIONS, Auditor
 from vestryd.domain.layered import Write
 from vestryd.domain.policies import recover
 from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.store import Commit
 from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
 
@@ -267,3 +268,15 @@ async def test_many_changes_at_once_are_recorded_in_order() -> None:
             await asyncio.gather(*writes)
         revisions = [one.facts["revision"] for one in await all_of(log) if one.action.startswith("config.")]
     assert revisions == list(range(1, 602))
+
+
+async def test_the_log_knows_how_far_it_has_come_though_it_has_nothing_to_tell() -> None:
+    """Else, after many revisions that are no document's and a kill, it would ask for a history that is gone."""
+    async with running(sources=files(default={"n": 0})) as engine:
+        log = log_of(engine)
+        async with auditing(engine, log):
+            for number in range(MAX_UNTOLD_REVISIONS + 1):
+                await engine.store.commit(Commit(puts={f"token/{number}": b"x"}))
+        told = [one.facts["revision"] for one in await all_of(log) if one.action == "audit.reach"]
+    assert told
+    assert min(told) >= MAX_UNTOLD_REVISIONS

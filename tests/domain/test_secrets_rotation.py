@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from secret_engine import ALICE, Rig, restarted, running
+from secret_engine import ALICE, Rig, eventually, restarted, running
 from vestry.audit_record import Outcome
 from vestryd.domain.errors import (
     InvalidField,
@@ -152,9 +152,7 @@ async def test_the_daemon_rotates_by_itself() -> None:
         await rig.secrets.put(ALICE, NS, "key", content=b"1", settings=settings)
         task = asyncio.create_task(rig.secrets.run_rotations())
         rig.clock.advance(hours=1)
-        async with asyncio.timeout(10):
-            while rig.secrets.get(ALICE, NS, "key").current == 1:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: rig.secrets.get(ALICE, NS, "key").current == 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert len(await value(rig)) == 16

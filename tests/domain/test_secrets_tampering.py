@@ -121,6 +121,16 @@ async def test_an_added_secret_is_named() -> None:
         assert any("secret/default/added" in problem for problem in fresh.secrets.problems())
 
 
+async def test_what_was_added_and_is_gone_again_leaves_nothing() -> None:
+    """Once the stranger's head is taken away, there is no problem any more, and the name is free."""
+    async with running() as rig:
+        await with_secrets(rig)
+        await rig.tamper({"secret/default/added": (await rig.entries(HEAD))[HEAD].value})
+        await rig.tamper(deletes=["secret/default/added"])
+        assert not [*rig.secrets.problems()]
+        assert (await rig.secrets.put(ALICE, NS, "added", content=b"v")).version == 1
+
+
 async def test_a_removed_secret_is_noticed() -> None:
     """A head that is gone is named while the daemon runs, and counted when it starts."""
     async with running() as rig:

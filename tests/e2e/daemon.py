@@ -16,7 +16,7 @@ import grpc
 
 from e2e.notify import NotifySocket
 from vestry import connect
-from vestry.v1 import admin_pb2_grpc, config_pb2, config_pb2_grpc
+from vestry.v1 import admin_pb2_grpc, config_pb2, config_pb2_grpc, tokens_pb2, tokens_pb2_grpc
 
 T = TypeVar("T")
 
@@ -164,6 +164,13 @@ class Daemon:
         """Return a namespace's version and its document."""
         answer = self.config.GetConfig(config_pb2.GetConfigRequest(namespace=namespace), timeout=PATIENCE_SECONDS)
         return answer.version, json.loads(answer.value)
+
+    def token(self, user: str = "tester", *groups: str) -> str:
+        """Return a new token for a user; without groups, for an administrator."""
+        request = tokens_pb2.CreateTokenRequest(user=user, groups=groups or ["administrators"])
+        with connect(self.target) as channel:
+            token: str = tokens_pb2_grpc.TokenServiceStub(channel).CreateToken(request, timeout=PATIENCE_SECONDS).token
+        return token
 
     def status(self, namespace: str = "default") -> config_pb2.GetConfigStatusResponse:
         """Return how a namespace stands to its files."""

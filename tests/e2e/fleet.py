@@ -7,6 +7,7 @@ all as soon as each watcher has that version. SIGSTOP makes it a process that ne
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import grpc.aio
@@ -20,7 +21,8 @@ OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)  # channels to one tar
 class Fleet:
     """The watchers, and how far they have come."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, token: str) -> None:
+        self._credentials = (("authorization", f"Bearer {token}"),)
         self.updates = 0
         self._versions = [0] * count  # watcher -> the newest version that it has
         self._wanted = 0
@@ -39,7 +41,8 @@ class Fleet:
     async def watch(self, target: str, number: int) -> None:
         """Be one watcher."""
         async with grpc.aio.insecure_channel(target, options=OWN_CONNECTION) as channel:
-            call = config_pb2_grpc.ConfigServiceStub(channel).WatchConfig(config_pb2.WatchConfigRequest())
+            stub = config_pb2_grpc.ConfigServiceStub(channel)
+            call = stub.WatchConfig(config_pb2.WatchConfigRequest(), metadata=self._credentials)
             async with self._connecting:
                 self._take(number, await call.read())
             while True:
@@ -60,7 +63,7 @@ class Fleet:
 
 async def main(target: str, count: int) -> None:
     """Be the fleet until killed, or until the stream of one of the watchers ends."""
-    fleet = Fleet(count)
+    fleet = Fleet(count, os.environ["VESTRY_TOKEN"])
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(fleet.watch(target, number))

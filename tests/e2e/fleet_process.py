@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -48,7 +49,8 @@ class FleetProcess:
 def watchers(daemon: Daemon, count: int) -> Iterator[FleetProcess]:
     """Run so many watchers, which have the state when the block begins."""
     command = [sys.executable, fleet.__file__, daemon.target, str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environ = {**os.environ, "VESTRY_TOKEN": daemon.token()}
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             one = FleetProcess(process)
             one.wait_until_ready()

@@ -50,7 +50,7 @@ def test_a_dead_socket_is_replaced(make_daemon: MakeDaemon) -> None:
 def test_tcp_beyond_loopback_is_refused(make_daemon: MakeDaemon) -> None:
     """Without TLS the daemon is not put on a network."""
     message = _refused(make_daemon(settings={"listen.tcp": "0.0.0.0:0"}), code=CONFIG)
-    assert "VESTRY_LISTEN_TCP: must be a loopback address" in message
+    assert "listen.tcp: must be a loopback address" in message
 
 
 @pytest.mark.parametrize("begins", [0, 4096], ids=["header", "page"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -16,15 +18,27 @@ from vestry.v1 import admin_pb2, admin_pb2_grpc, config_pb2, config_pb2_grpc
 
 pytestmark = pytest.mark.e2e
 
-OURS = {"vestry.v1.AdminService", "vestry.v1.AuditService", "vestry.v1.ConfigService"}
+OURS = {f"vestry.v1.{name}Service" for name in ("Access", "Admin", "Audit", "Config", "Seal", "Secrets", "Token")}
 STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class Bearer(grpc.StreamStreamClientInterceptor):
+    """What a tool does that was given a token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_stream_stream(
+        self, continuation: Callable[[Any, Any], Any], details: Any, requests: Iterator[Any]
+    ) -> Any:
+        return continuation(details._replace(metadata=[("authorization", f"Bearer {self._token}")]), requests)
+
+
 def test_both_sockets_serve_the_same(daemon: Daemon) -> None:
-    """The loopback port answers as the unix socket does, and the status names both."""
-    with connect(daemon.tcp_target) as channel:
+    """The loopback port answers as the unix socket does, to who brings a token, and the status names both."""
+    with connect(daemon.tcp_target, token=daemon.token()) as channel:
         answer = config_pb2_grpc.ConfigServiceStub(channel).GetConfig(config_pb2.GetConfigRequest(), timeout=5)
         status = admin_pb2_grpc.AdminServiceStub(channel).GetStatus(admin_pb2.GetStatusRequest(), timeout=5)
     assert answer.version == daemon.get()[0]
@@ -34,8 +48,11 @@ def test_both_sockets_serve_the_same(daemon: Daemon) -> None:
 
 def test_reflection_lists_the_services(daemon: Daemon) -> None:
     """A tool without our protos finds our services, and their methods."""
-    with connect(daemon.target) as channel:
-        database = ProtoReflectionDescriptorDatabase(channel)
+    with grpc.insecure_channel(daemon.target) as plain:
+        with pytest.raises(grpc.RpcError, match="for callers with credentials"):
+            ProtoReflectionDescriptorDatabase(plain).get_services()
+        bearer = Bearer(daemon.token())
+        database = ProtoReflectionDescriptorDatabase(grpc.intercept_channel(plain, bearer))
         assert set(database.get_services()) == OURS | STANDARD
         file = database.FindFileContainingSymbol("vestry.v1.ConfigService")
     assert "WatchConfig" in {method.name for service in file.service for method in service.method}

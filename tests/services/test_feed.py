@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.feeds import INCARNATION, FakeSource, Message, Reader, change, feed_of, reject
-from vestryd.domain.errors import DocumentNotFound, ForeignResumeToken, InvalidResumeToken, ShuttingDown
+from vestryd.domain.errors import DocumentNotFound, ForeignResumeToken, InvalidResumeToken, Sealed, ShuttingDown
 from vestryd.services.feed import WAKE_AT_ONCE, Feed
 
 
@@ -212,6 +212,15 @@ class TestResuming:
         assert first is not None
         assert told([first, *await reader.drain()]) == [("a", 4), ("b", 2), ("b", 5), ("a", 6)]
 
+    async def test_how_a_subject_stands_is_told_after_what_was_missed(self, source: FakeSource) -> None:
+        """It is newer than all of that, also where that is told from the windows of several subjects."""
+        feed = feed_of(source, revision=3)
+        token = feed.token(3)
+        for subject in ("a", "b", "a"):
+            change(feed, source, subject)
+        found = [one.what for one in await Reader(feed, ["a", "b"], token).drain()]
+        assert found == ["update", "update", "update", "standing", "standing", "bookmark"]
+
     async def test_it_is_always_told_whether_files_are_rejected(self, source: FakeSource) -> None:
         """A rejection has no revision, and may have begun or ended without one."""
         feed = feed_of(source, revision=3)
@@ -297,6 +306,42 @@ class TestTheEnd:
         assert first.token == feed.token(4)
         feed.close()
         assert await reader.read() == Message("end")
+
+    async def test_an_interruption_ends_the_watches_that_are_open(self, source: FakeSource) -> None:
+        """With its error, whatever they are still owed; new ones go on, and begin with the state."""
+        feed = feed_of(source, revision=3)
+        readers = [Reader(feed, ["a", "b"]), Reader(feed, ["b"]), Reader(feed, ["c"])]
+        for reader in readers[:2]:
+            await reader.drain()
+        await readers[2].read()
+        token = feed.token(change(feed, source, "b"))
+        feed.interrupt(Sealed("for a while"))
+        for reader in readers:
+            with pytest.raises(Sealed, match="for a while"):
+                await reader.read()
+        assert (feed.watchers, feed._topics, feed._bytes) == (0, {}, 0)
+        source.changes["b"].append(7)  # nobody published it
+        feed.skip_to(7)
+        resumed, fresh = Reader(feed, ["b"], token), Reader(feed, ["a"])
+        assert told(await resumed.drain()) == [("b", 7)]
+        assert told(await fresh.drain()) == [("a", 1)]
+        change(feed, source, "b")
+        assert told(await resumed.drain()) == [("b", 8)]
+
+    async def test_a_subject_of_which_nothing_happened_is_forgotten_with_its_last_watcher(
+        self, source: FakeSource
+    ) -> None:
+        """Else everybody could fill the memory; one of which something happened is kept, with how far back it goes."""
+        feed = feed_of(source, revision=3)
+        readers = [Reader(feed, ["a", "b"]), Reader(feed, ["a", "b"])]
+        for reader in readers:
+            await reader.drain()
+        await readers[0].close()
+        assert list(feed._topics) == ["a", "b"]
+        change(feed, source, "b")
+        await readers[1].drain()
+        await readers[1].close()
+        assert list(feed._topics) == ["b"]
 
     async def test_however_a_watch_ends_it_leaves_nothing(self, source: FakeSource) -> None:
         """Closed in a message, cancelled in a wait, failed, or ended by us: nobody is counted or woken any more."""

@@ -101,7 +101,7 @@ def test_a_method_without_access_is_refused(action: str, resource: str) -> None:
 def test_a_resource_names_fields_that_the_request_has() -> None:
     """Else nothing could be checked at the door."""
     method = table([file_with(resource="things/{name}")])["/thing.v1.ThingService/GetThing"]
-    assert method.resources(method.request(name="hammer")) == ("things/hammer",)  # type: ignore[call-arg]
+    assert method.resources(method.request(name="hammer")) == ("things/hammer",)
     with pytest.raises(MethodWithoutAccess, match="'nick'"):
         table([file_with(resource="things/{nick}")])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,46 +17,13 @@ from vestry.paths import Keys
 from vestryctl import completing
 from vestryctl.app import App, pass_app
 from vestryctl.failures import Failure
-from vestryctl.options import Command, Path, Seconds, Utf8, namespace_option
+from vestryctl.options import Command, Seconds, namespace_option
 from vestryctl.supervision import Reaction, Supervisor
+from vestryctl.variables import ConfigVariable, SecretVariable
 from vestryctl.wanted import Changes, ConfigWanted, SecretWanted, Wanted
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NOT_IN_VARIABLE = re.compile(r"[^A-Za-z0-9_]")
 _NOT_EXECUTABLE: Final = 126  # as shells report it
 _NOT_FOUND: Final = 127
-
-
-class SecretVariable(click.ParamType[tuple[str, str, str]]):
-    """A variable and the secret that it is to hold: ENV=NAME, ENV=NAME@NAMESPACE, or without ENV=."""
-
-    name = "secret"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str, str]:
-        """Return the variable, the secret and its namespace, which is empty when none is given."""
-        if isinstance(value, tuple):
-            return value
-        left, equals, right = Utf8().convert(value, param, ctx).partition("=")
-        name, _, namespace = (right if equals else left).partition("@")
-        variable = left if equals else _NOT_IN_VARIABLE.sub("_", name).upper()
-        if not name or not _VARIABLE.fullmatch(variable):
-            self.fail(f"{value!r} is no secret for a variable: write ENV=NAME or ENV=NAME@NAMESPACE.", param, ctx)
-        return variable, name, namespace
-
-
-class ConfigVariable(click.ParamType[tuple[str, Keys]]):
-    """A variable and the path of the value that it is to hold: ENV=PATH."""
-
-    name = "config"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Keys]:
-        """Return the variable and the path's keys."""
-        if isinstance(value, tuple):
-            return value
-        variable, equals, path = Utf8().convert(value, param, ctx).partition("=")
-        if not equals or not _VARIABLE.fullmatch(variable):
-            self.fail(f"{value!r} is no value for a variable: write ENV=PATH.", param, ctx)
-        return variable, Path().convert(path, param, ctx)
 
 
 class Reacting(click.ParamType[signal.Signals | str]):

@@ -100,9 +100,9 @@ def remove(app: App, slot_id: str, *, yes: bool) -> None:
 @source_options
 @pass_app
 def rekey(app: App, /, slot_id: str, **source: Any) -> None:
-    """Put a new slot in the place of one, as after a change of a passphrase.
+    """Put a new slot in the place of one.
 
-    The daemon opens the new one before the old one goes.
+    That is how a passphrase is changed. The daemon opens the new one before the old one goes.
     """
     request = seal_pb2.RekeyUnlockSlotRequest(slot_id=slot_id, source=_source(**source))
     answer = app.daemon.call(app.daemon.seal.RekeyUnlockSlot, request)

@@ -6,6 +6,7 @@ import structlog
 
 from vestryd.domain.audit import AuditLog
 from vestryd.domain.errors import AuditUnusable
+from vestryd.domain.failpoints import reach
 from vestryd.domain.store import Store
 from vestryd.host.clock import SystemClock
 from vestryd.settings import Settings
@@ -42,7 +43,13 @@ async def open_audit_log(settings: Settings, store: Store) -> AuditLog:
         checkpoint_seconds=settings.audit.checkpoint_seconds,
     )
     try:
-        return await FileAuditLog.open(settings.audit_directory, store.store_id, clock=SystemClock(), limits=limits)
+        return await FileAuditLog.open(
+            settings.audit_directory,
+            store.store_id,
+            clock=SystemClock(),
+            limits=limits,
+            reached=lambda step: reach(f"audit.{step}"),
+        )
     except AuditUnusable as error:
         log.critical("audit.unusable", path=error.path, problem=error.problem, remedy=error.remedy)
         return RefusedAuditLog(store.store_id, error)

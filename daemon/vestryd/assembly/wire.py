@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vestry._version import __version__
@@ -35,10 +35,18 @@ MIB = 1024 * 1024
 class Wire:
     """What callers reach, over a core that has loaded: the services, their feeds, and the transports."""
 
-    def __init__(self, settings: Settings, store: Store, core: Core, unlock: UnlockSources) -> None:
-        """Raises TlsUnusable."""
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        core: Core,
+        unlock: UnlockSources,
+        *,
+        troubles: Callable[[], Iterator[tuple[str, str]]],
+    ) -> None:
+        """`troubles` tells of what is wrong on the machine. Raises TlsUnusable."""
         self.routes: dict[str, Route] = {}
-        self._unlock = unlock
+        self._troubles = troubles
         self.tls = _tls(settings, core)
         unix = _unix_socket(settings)
         local_tokens = LocalTokens(core.clock)
@@ -89,8 +97,7 @@ class Wire:
 
     def troubles(self) -> Iterator[tuple[str, str]]:
         """Yield (component, message) for what an administrator should look at."""
-        for warning in self._unlock.warnings():
-            yield "secrets", warning
+        yield from self._troubles()
         if self.tls and self.tls.problem:
             yield "tls", self.tls.problem
 

@@ -29,6 +29,7 @@ VERSIONS = "version/"
 MAX_AT_ONCE = 256  # records that share a write
 GATHER_SECONDS = 0.05  # in which changes come together: nobody waits for their records, and a crash loses none
 BLOCK_RECORDS = 1000
+MAX_UNTOLD_REVISIONS = 1000  # without a record that says how far the log has come; the store keeps 10 000 by default
 RETRY_SECONDS = 5.0
 
 VERBS: Mapping[Cause, str] = {Cause.FILE: "reload", Cause.UPDATE: "update", Cause.ROLLBACK: "rollback"}
@@ -62,6 +63,7 @@ class Auditor:
         self._trail = AuditTrail(log, retry_seconds=retry_seconds)
         self._denials = Denials(self._trail, clock)
         self._has_begun = False
+        self._told_revision = 0  # of the newest record that says up to where the log tells of changes
         self._moved = asyncio.Event()
         self._trail_ended = asyncio.Event()
 
@@ -138,6 +140,7 @@ class Auditor:
         facts["revision"] = revision
         await self.log.record(Entry(DAEMON, "daemon.start", "daemon", facts=facts))
         self._has_begun = True
+        self._told_revision = revision
         self._reach(revision)
 
     async def _come_so_far(self) -> tuple[bool, int, str]:
@@ -163,9 +166,18 @@ class Auditor:
             waiting += self._entries(batch)
             if batch.revision >= self._documents.revision or len(waiting) >= MAX_AT_ONCE:
                 await self._record(waiting)
-                waiting = []
+                told, waiting = waiting, []
                 self._reach(batch.revision)
+                await self._tell_of_revision(told)
                 await asyncio.sleep(GATHER_SECONDS)
+
+    async def _tell_of_revision(self, told: Sequence[Entry]) -> None:
+        """Let the log know how far it has come, also while nothing changes that it tells of."""
+        if told:
+            self._told_revision = self.revision
+        elif self.revision >= self._told_revision + MAX_UNTOLD_REVISIONS:
+            await self.log.record(Entry(DAEMON, "audit.reach", "audit", facts={"revision": self.revision}))
+            self._told_revision = self.revision
 
     async def _record(self, entries: Sequence[Entry]) -> None:
         """Record entries in order; those that the log refuses are tried again until it takes them."""

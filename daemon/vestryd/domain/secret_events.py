@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from vestryd.domain.secret_heads import Head, Version
+from vestryd.domain.secret_heads import Head
 
 
 class SecretEvent(StrEnum):
@@ -41,13 +40,8 @@ def event_between(before: Head | None, after: Head) -> SecretEvent | None:
         return SecretEvent.PENDING_CHANGED
     if _destroyed(before) != _destroyed(after):
         return SecretEvent.VERSION_DESTROYED
-    return None if _without_terms(before) == _without_terms(after) else SecretEvent.CHANGED
+    return None if before.settings == after.settings else SecretEvent.CHANGED
 
 
 def _destroyed(head: Head) -> set[int]:
     return {number for number, version in head.versions.items() if version.destroy_time}
-
-
-def _without_terms(head: Head) -> Head:
-    versions: Mapping[int, Version] = {number: replace(one, term=0) for number, one in head.versions.items()}
-    return replace(head, versions=versions)

@@ -163,7 +163,10 @@ def decode_head(key: str, record: bytes, mac_key: bytes) -> Head:
     if not is_authentic(mac_key, _PURPOSE, key, body, mac):
         raise ValueError("the head of a secret is not authentic")
     _, namespace, name = key.split("/")
-    return _from_json(namespace, name, json.loads(body))
+    try:
+        return _from_json(namespace, name, json.loads(body))
+    except (KeyError, TypeError):
+        raise ValueError("the head of a secret is from another release, and can't be read") from None
 
 
 def _to_json(head: Head) -> Json:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from vestryd.domain.access import Guard
 from vestryd.domain.clock import Clock
+from vestryd.domain.errors import InvalidField
 from vestryd.domain.identity import Caller
 from vestryd.domain.names import check_namespace, check_secret
 from vestryd.domain.secret_heads import Head, Version, namespace_path, secret_path
@@ -49,7 +50,7 @@ class SecretReads:
         limit: int = 50,
     ) -> tuple[Head, ...]:
         """Return up to `limit` secrets by name: those above `after` that begin with `name_prefix`."""
-        self._guard.require(caller, "secrets.list", namespace_path(check_namespace(namespace)))
+        self._guard.require(caller, "secrets.list", namespace_path(checked_namespace(namespace)))
         named = self._mirror.registry.named(namespace, prefix=name_prefix, after=after)
         return tuple(islice((head for head in named if include_deleted or not head.is_deleted), limit))
 
@@ -77,7 +78,7 @@ class SecretReads:
 
         `after` is the next rotation's time and the name of the last secret of the page before.
         """
-        self._guard.require(caller, "secrets.list", namespace_path(check_namespace(namespace)))
+        self._guard.require(caller, "secrets.list", namespace_path(checked_namespace(namespace)))
         now = self._clock.now()
         scheduled = sorted(_scheduled(self._mirror.registry.named(namespace)))
         states = [(place, head, head.rotation_state(now)) for *place, head in scheduled]
@@ -97,7 +98,14 @@ class SecretReads:
 
 def checked_path(namespace: str, name: str) -> str:
     """Return what policies call a secret. Raises InvalidField."""
-    return secret_path(check_namespace(namespace), check_secret(name))
+    return secret_path(checked_namespace(namespace), check_secret(name))
+
+
+def checked_namespace(namespace: str) -> str:
+    """Return the namespace, which is not empty any more here. Raises InvalidField."""
+    if not namespace:
+        raise InvalidField("namespace", "name one")
+    return check_namespace(namespace)
 
 
 def _scheduled(heads: Iterator[Head]) -> Iterator[tuple[datetime, str, Head]]:

@@ -116,7 +116,9 @@ class Registry:
             self.index = decode_index(index.value if index else b"", self.mac_key)
         except ValueError:
             what = "not authentic" if index else "gone from the store"
-            self._problem = f"the index of the secrets is {what}, so nothing tells whether they are the newest"
+            self._problem = (
+                f"the index of the secrets is {what}, so nothing tells whether they are the newest: restore a backup"
+            )
 
     def load_head(self, entry: Entry) -> None:
         """Take in a head that was read; one that is not authentic is damaged."""
@@ -134,9 +136,7 @@ class Registry:
         if added:
             self._damaged[added] = "the secret was put into the store by somebody else: restore a backup"
         elif missing > 0:
-            self._misfit = (
-                f"secrets were removed from the store by somebody else, {missing} at least: restore a backup"
-            )
+            self._misfit = f"secrets were removed from the store by somebody else, {missing} at least: restore a backup"
         elif missing < 0:
             self._misfit = f"secrets were put into the store by somebody else, {-missing} at least: restore a backup"
         else:
@@ -159,8 +159,13 @@ class Registry:
             self._refuse(heads)
             return ()
         self._misfit = "" if fits else self._misfit
-        changes = [self._take_head(key, entry, members[key]) for key, entry in heads.items() if entry]
-        return tuple(change for change in changes if change)
+        changes = []
+        for key, entry in heads.items():
+            if entry is None:
+                self._drop(key)
+            elif change := self._take_head(key, entry, members[key]):
+                changes.append(change)
+        return tuple(changes)
 
     def _see(self, key: str, one: int) -> None:
         self._digest ^= one ^ self._seen.get(key, 0)
@@ -215,6 +220,15 @@ class Registry:
             self.terms.subtract(version.term for version in before.versions.values() if version.term)
         self.terms.update(version.term for version in head.versions.values() if version.term)
         self._heads[_place(key)] = head
+
+    def _drop(self, key: str) -> None:
+        """Forget a head that should never have been there, and is gone."""
+        self._damaged.pop(key, None)
+        self._members.pop(key, None)
+        head = self._heads.pop(_place(key), None)
+        if head is not None:
+            self._names[head.namespace].remove(head.name)
+            self.terms.subtract(version.term for version in head.versions.values() if version.term)
 
     def _refuse(self, heads: Mapping[str, Entry | None]) -> None:
         """Stand heads aside that the index doesn't vouch for; what it has of them stays."""

@@ -24,6 +24,7 @@ from vestryd.domain.store import Store
 from vestryd.domain.vault import Vault
 
 BATCH = 48  # records a commit: each may bring its head along, and index and keyring come to it
+PAUSE_HEADS = 200  # that are looked through in one go
 RETRY_SECONDS = 5.0
 
 
@@ -100,7 +101,6 @@ class Rewrap:
         while True:
             await self._work.wait()
             self._work.clear()
-            self._is_running = True
             try:
                 await self.finish()
                 self._problem = ""
@@ -111,32 +111,34 @@ class Rewrap:
             except (StoreUnavailable, AuditUnavailable, Conflict) as error:
                 self._problem = str(error)
                 await asyncio.sleep(self._retry_seconds)
-                self._work.set()
-            finally:
-                self._is_running = False
+                self.wake()
 
     async def finish(self) -> None:
         """Wrap all that is left, and retire the terms that wrap nothing any more.
 
         Raises Sealed, StoreUnavailable, AuditUnavailable, ShuttingDown, Conflict; what was done stays done.
         """
-        if self._mirror.registry.is_worn(self._vault.keyring.active.number):
-            await self._vault.rotate_by_itself()
-        self._damaged.clear()
-        for namespace in self._mirror.registry.namespaces():
-            await self._wrap(self._left(namespace))
-            await asyncio.sleep(0)
-        await self._retire()
+        self._is_running = True
+        try:
+            if self._mirror.registry.is_worn(self._vault.keyring.active.number):
+                await self._vault.rotate_by_itself()
+            self._damaged.clear()
+            for namespace in self._mirror.registry.namespaces():
+                await self._wrap(await self._left(namespace))
+            await self._retire()
+        finally:
+            self._is_running = False
 
-    def _left(self, namespace: str) -> list[str]:
+    async def _left(self, namespace: str) -> list[str]:
         """Return the keys of the versions that an older term wraps, in the store's order."""
         active = self._vault.keyring.active.number
-        return sorted(
-            version_key(head.namespace, head.name, version.number)
-            for head in self._mirror.registry.named(namespace)
-            for version in head.versions.values()
-            if version.term not in {0, active}
-        )
+        left: list[str] = []
+        for number, head in enumerate(list(self._mirror.registry.named(namespace))):
+            stale = (version.number for version in head.versions.values() if version.term not in {0, active})
+            left.extend(version_key(namespace, head.name, version) for version in stale)
+            if not number % PAUSE_HEADS:
+                await asyncio.sleep(0)  # readers go on
+        return sorted(left)
 
     async def _wrap(self, left: Sequence[str]) -> None:
         while left:
@@ -149,34 +151,27 @@ class Rewrap:
 
     async def _wrap_page(self, left: Sequence[str]) -> Sequence[str]:
         """Wrap what one page of the store has of `left`, and return the rest. Only for who is alone."""
+        basis = self._writer.basis()
         page = await self._store.read(VERSIONS, start=left[0], limit=BATCH)
         found = {entry.key: entry.value for entry in page.entries}
         covered = bisect_right(left, page.entries[-1].key) if len(page.entries) == BATCH else len(left)
-        basis = self._writer.basis()
         heads: dict[tuple[str, str], Head] = {}
         puts: dict[str, bytes] = {}
         for key in left[:covered]:
-            namespace, name, number = _parts(key)
-            head = heads.get((namespace, name)) or basis.registry.get(namespace, name)
-            version = head.versions.get(number)
-            if version is None or version.term in {0, basis.keys.keyring.active.number}:
-                continue  # destroyed or wrapped meanwhile
+            place = _place(self._store.store_id, key)
+            name = (place.namespace, place.name)
             try:
-                puts[key] = self._rewrapped(basis, Place(self._store.store_id, namespace, name, number), found.get(key))
+                head = heads.get(name) or basis.registry.get(*name)
+                if _is_left(head, place.version, basis.active):
+                    puts[key] = _rewrapped(basis, place, found.get(key))
+                    heads[name] = _with_term(head, place.version, basis.active)
             except RecordDamaged as error:
                 self._damaged[key] = str(error)
-                continue
-            heads[namespace, name] = _with_term(head, number, basis.keys.keyring.active.number)
             await asyncio.sleep(0)  # readers go on
         if puts:
             await self._writer.commit(Draft(basis, tuple(heads.values()), puts, wraps=len(puts)), "secrets.rewrap")
             self._done += len(puts)
         return left[covered:]
-
-    def _rewrapped(self, basis: Basis, place: Place, record: bytes | None) -> bytes:
-        if record is None:
-            raise RecordDamaged(kind="secret", name=f"{place.namespace}/{place.name}", version=place.version)
-        return rewrap(basis.keys.keyring, place, record)
 
     async def _retire(self) -> None:
         """Erase the keys that wrap nothing, unless something may be missing or damaged that they could still open."""
@@ -188,9 +183,21 @@ class Rewrap:
                 await self._vault.retire(term.number, expect={INDEX: registry.index_revision})
 
 
-def _parts(key: str) -> tuple[str, str, int]:
+def _place(store_id: str, key: str) -> Place:
     namespace, name, number = key.removeprefix(VERSIONS).split("/")
-    return namespace, name, int(number)
+    return Place(store_id, namespace, name, int(number))
+
+
+def _is_left(head: Head, number: int, active: int) -> bool:
+    """Tell whether a version still is to be wrapped again: it may have been destroyed, or wrapped, meanwhile."""
+    version = head.versions.get(number)
+    return version is not None and version.term not in {0, active}
+
+
+def _rewrapped(basis: Basis, place: Place, record: bytes | None) -> bytes:
+    if record is None:
+        raise RecordDamaged(kind="secret", name=f"{place.namespace}/{place.name}", version=place.version)
+    return rewrap(basis.keys.keyring, place, record)
 
 
 def _with_term(head: Head, number: int, term: int) -> Head:

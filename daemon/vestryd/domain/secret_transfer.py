@@ -112,7 +112,8 @@ class Transfer:
             written = await self._writer.write(act, make, "secrets.import")
             done = [(one.head, one.is_changed) for one in written]
         return [
-            _imported(head, one, current, is_changed) for one, (head, is_changed) in zip(incoming, done, strict=True)
+            _imported(head, one, current, is_changed=is_changed)
+            for one, (head, is_changed) in zip(incoming, done, strict=True)
         ]
 
     def choose(self, namespace: str, names: Sequence[str]) -> list[Head]:
@@ -218,7 +219,7 @@ def _plan(
             return put(head, Generated(one.value), None, moment)
 
 
-def _imported(head: Head, one: Incoming, current: Mapping[str, tuple[int, bytes]], is_changed: bool) -> Imported:  # noqa: FBT001
+def _imported(head: Head, one: Incoming, current: Mapping[str, tuple[int, bytes]], *, is_changed: bool) -> Imported:
     version, value = current.get(one.name, (0, b""))
     if not is_changed:
         is_same = head.current == version and hmac.compare_digest(value, one.value)

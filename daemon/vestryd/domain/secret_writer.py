@@ -58,6 +58,11 @@ class Basis:
     registry: Registry
     index_revision: int
 
+    @property
+    def active(self) -> int:
+        """The term that wraps."""
+        return self.keys.keyring.active.number
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -132,7 +137,7 @@ class Writer:
         _ = self._vault.keys  # sealed meanwhile?
         records = {head_key(one.namespace, one.name): (encode_head(one, keys.mac_key), one) for one in draft.heads}
         heads = {key: record for key, (record, _) in records.items()}
-        index = _next_index(registry, heads, {keys.keyring.active.number: draft.wraps})
+        index = _next_index(registry, heads, {draft.basis.active: draft.wraps})
         answer = answer or {}
         commit = Commit(
             expect={**dict.fromkeys(answer, ABSENT), KEYRING_HEAD: keys.revision, INDEX: draft.basis.index_revision},

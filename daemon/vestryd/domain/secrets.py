@@ -15,12 +15,11 @@ from vestryd.domain.audited import act_of, record_failure
 from vestryd.domain.clock import Clock
 from vestryd.domain.errors import InvalidField, VestryError
 from vestryd.domain.identity import Caller
-from vestryd.domain.names import check_namespace
 from vestryd.domain.secret_events import Change
 from vestryd.domain.secret_heads import Label, namespace_path
 from vestryd.domain.secret_index import INDEX, Index, encode_index
 from vestryd.domain.secret_mirror import Mirror
-from vestryd.domain.secret_reads import SecretReads, checked_path
+from vestryd.domain.secret_reads import SecretReads, checked_namespace, checked_path
 from vestryd.domain.secret_rewrap import Rewrap
 from vestryd.domain.secret_rotations import Rotations
 from vestryd.domain.secret_transfer import ExportedFile, ImportConflict, Imported, ImportItem, Transfer, read_items
@@ -159,7 +158,7 @@ class Secrets(SecretReads, SecretWrites):
 
         Raises SecretNotFound, SecretUnusable for one that is named, before any is sent; UnlockRefused, RecordDamaged.
         """
-        path = namespace_path(check_namespace(namespace))
+        path = namespace_path(checked_namespace(namespace))
         self._guard.require(caller, "secrets.export", path)
         heads = self._transfer.choose(namespace, names)
         act = act_of(caller, "secrets.export", path, call_id)
@@ -183,7 +182,7 @@ class Secrets(SecretReads, SecretWrites):
         Raises VersionMismatch for one that has another value, unless `conflict` says otherwise; SecretNotFound for one that
         is deleted; InvalidField, UnlockRefused, LimitExceeded.
         """
-        path = namespace_path(check_namespace(namespace))
+        path = namespace_path(checked_namespace(namespace))
         self._guard.require(caller, "secrets.import", path)
         _ = self._mirror.registry
         incoming = await read_items(namespace, items, passphrase)

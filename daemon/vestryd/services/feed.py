@@ -100,12 +100,12 @@ class Feed:
     def watch(self, subjects: Iterable[str], resume_token: str) -> AsyncGenerator[bytes, None]:
         """Return the messages of a watch, for ever: what the reader lacks, a bookmark, and then every change.
 
-        An unusable token or an unknown subject raises here, before the first message.
+        An unknown subject or an unusable token raises here, before the first message.
         """
-        after = self.revision_of(resume_token) if resume_token else None
         wanted = tuple(dict.fromkeys(subjects))
         for subject in wanted:
             self.source.state(subject)
+        after = self.revision_of(resume_token) if resume_token else None
         return Watcher(self, wanted).run(after)
 
     def interrupt(self, why: VestryError) -> None:

@@ -112,7 +112,8 @@ class AuthSocket:
         """Send one line and close; the kernel takes it at once, whether the client reads or not."""
         try:
             line = await self._mint(transport.get_extra_info("socket"))
-            transport.write(json.dumps(line).encode() + b"\n")
+            if not transport.is_closing():  # the client may be gone
+                transport.write(json.dumps(line).encode() + b"\n")
         finally:
             transport.close()
 

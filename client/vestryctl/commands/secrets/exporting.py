@@ -31,7 +31,8 @@ def export(app: App, directory: Path, names: tuple[str, ...], passphrase_file: s
     """Write current values to encrypted files.
 
     DIRECTORY gets a file NAME.enc for each secret, or for each of NAMES; only you can read it. 'vestryctl secrets import'
-    takes them in again, here or at another vestryd. They are encrypted under a passphrase, which has at least 12 characters and is asked for twice.
+    takes them in again, here or at another vestryd. They are encrypted under a passphrase, which has at least 12
+    characters and is asked for twice.
     """
     under = passphrase(passphrase_file, confirm=True)
     private_directory(directory)

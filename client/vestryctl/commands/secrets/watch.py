@@ -26,9 +26,9 @@ from vestryctl.wire import as_value, enum_name
 def watch(app: App, namespaces: tuple[str, ...]) -> None:
     """Print every change as it happens.
 
-    New versions, deletions, rotations that fall due; never a value. What is there now comes first; Ctrl-C ends it, with exit code 130. When the daemon goes away, the watch waits for it and
-    goes on where it was. With -o json each line is an object with resume_token and either state or change, as in Vestry's
-    protocol.
+    New versions, deletions, rotations that fall due; never a value. What is there now comes first; Ctrl-C ends it, with
+    exit code 130. When the daemon goes away, the watch waits for it and goes on where it was. With -o json each line is an
+    object with resume_token and either state or change, as in Vestry's protocol.
     """
     for message in messages(app, list(namespaces) or ["default"]):
         if message.WhichOneof("event") in {"state", "change"}:
