@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from vestry.v1.admin_pb2 import CreateBackupRequest, GetStatusRequest
 
 pytestmark = pytest.mark.e2e
 
+ME = f"user:{getpass.getuser()}"
 KILLS = 4
 WRITERS = 4
 LOAD_SECONDS = 0.3
@@ -86,30 +88,36 @@ def test_what_was_done_is_in_the_log(daemon: Daemon, auditor: Auditor, tmp_path:
         [*backup, "backup", "create", str(tmp_path / "b.db")], env=ENVIRONMENT, check=True, capture_output=True
     )
 
-    told = [(one["actor"], one["action"], one["outcome"], one["facts"].get("version")) for one in settled(auditor, 7)]
+    told = [(one["actor"], one["action"], one["outcome"], one["facts"].get("version")) for one in settled(auditor, 8)]
     assert told == [
+        ("vestryd", "keyring.found", "allowed", None),
         ("vestryd", "daemon.start", "allowed", daemon.lines("vestryd.ready")[0]["version"]),
         ("files", "config.reload", "allowed", 1),
-        ("unix", "config.update", "allowed", 2),
-        ("unix", "config.update", "allowed", 3),
-        ("unix", "config.rollback", "allowed", 4),
+        (ME, "config.update", "allowed", 2),
+        (ME, "config.update", "allowed", 3),
+        (ME, "config.rollback", "allowed", 4),
         ("files", "config.reload", "failed", None),
-        ("unix", "admin.backup", "allowed", None),
+        (ME, "admin.backup", "allowed", None),
     ]
     logged = {line["request_id"] for line in daemon.lines("request")}
-    assert {one["request_id"] for one in auditor.records("--actor", "unix")} <= logged
-    assert auditor.verdict()["records"] == 7
+    assert {one["request_id"] for one in auditor.records("--actor", ME)} <= logged
+    assert auditor.verdict()["records"] == 8
 
     daemon.stop()
     daemon.start()
-    assert [one["action"] for one in settled(auditor, 10)][7:] == ["daemon.stop", "daemon.start", "config.reload"]
+    assert [one["action"] for one in settled(auditor, 12)][8:] == [
+        "daemon.stop",
+        "keyring.unseal",
+        "daemon.start",
+        "config.reload",
+    ]
     assert auditor.verdict("--verification-key", str(daemon.state / "audit" / "verification.key"))["macs_checked"]
 
 
 def test_tail_shows_a_change_as_it_happens(daemon: Daemon, auditor: Auditor) -> None:
     """And goes on over a restart, without a gap."""
-    settled(auditor, 2)
-    command = [*COMMAND, "--address", daemon.target, "audit", "tail", "--after", "2", "-o", "json"]
+    settled(auditor, 3)
+    command = [*COMMAND, "--address", daemon.target, "audit", "tail", "--after", "3", "-o", "json"]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as tail:
@@ -122,17 +130,17 @@ def test_tail_shows_a_change_as_it_happens(daemon: Daemon, auditor: Auditor) -> 
         while shown[-1]["facts"].get("version") != 3:
             shown.append(json.loads(tail.stdout.readline()))
         tail.kill()
-    assert [one["sequence"] for one in shown] == list(range(3, 3 + len(shown)))
+    assert [one["sequence"] for one in shown] == list(range(4, 4 + len(shown)))
 
 
 def test_one_byte_changed_on_disk_is_named(daemon: Daemon, auditor: Auditor) -> None:
     """By the record, from the daemon and from the directory alike."""
     for number in range(5):
         daemon.update({"name": f"n{number}"})
-    settled(auditor, 7)
+    settled(auditor, 8)
     assert auditor.verdict()["intact"]
     lines = segment(daemon).read_bytes().splitlines(keepends=True)
-    at = sum(map(len, lines[:3])) + lines[3].index(b"unix")
+    at = sum(map(len, lines[:3])) + lines[3].index(b"user:")
     with segment(daemon).open("r+b") as file:
         file.seek(at)
         file.write(b"U")

@@ -274,7 +274,9 @@ class GetPolicyResponse(_message.Message):
     checksum: _builtins.str
     """SHA-256 of the document, as 64 hexadecimal digits."""
     rejection: _builtins.str
-    """Why the files as they are now are refused; absent when they are not."""
+    """Why the policy in the store can't be used by this release, or why the files as they are now are refused; empty when all
+    is well.
+    """
     @_builtins.property
     def layers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyLayer]:
         """What each layer says."""
@@ -314,7 +316,7 @@ class PolicyLayer(_message.Message):
     layer: _common_pb2.Layer.ValueType
     """The layer."""
     document: _builtins.bytes
-    """What it says, as canonical JSON."""
+    """What it says, as canonical JSON; empty when only a file has the layer, and that is not in force."""
     file: _builtins.str
     """The file that it came from; empty for the runtime layer."""
     drifted: _builtins.bool

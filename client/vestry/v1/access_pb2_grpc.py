@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class AccessServiceStub:
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     def __init__(self, channel):
@@ -90,7 +90,7 @@ class AccessServiceStub:
 
 class AccessServiceServicer:
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     def WhoAmI(self, request, context):
@@ -227,7 +227,7 @@ def add_AccessServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AccessService:
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     @staticmethod

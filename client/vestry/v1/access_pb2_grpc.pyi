@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class AccessServiceStub:
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     @_typing.overload
@@ -61,7 +61,7 @@ class AccessServiceStub:
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -90,7 +90,7 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the access policy, one layered document like a namespace's configuration, and answers questions about it. Everything
-    is denied unless a rule allows it, and a rule that denies wins. docs/security.md explains the document.
+    is denied unless a rule allows it, and a rule that denies wins. docs/access.md explains the document.
     """
 
     @_abc_1.abstractmethod

@@ -394,7 +394,7 @@ class Secret(_message.Message):
 
     @_builtins.property
     def rotation(self) -> Global___RotationPolicy:
-        """How it is rotated; absent when it has no period and no generator."""
+        """How it is rotated; absent when it has no rotation policy."""
 
     @_builtins.property
     def next_rotation_time(self) -> _timestamp_pb2.Timestamp:

@@ -178,7 +178,8 @@ class SecretsServiceServicer:
 
     def WatchSecrets(self, request, context):
         """Sends what is known of a namespace's secrets, a bookmark, and then every change: new versions, rotations, deletions, and
-        when a rotation falls due. Never a value. Level-triggered, as WatchConfig is.
+        when a rotation falls due. Never a value. Level-triggered, as WatchConfig is. It ends with SEALED when the secrets are
+        sealed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,8 @@ class SecretsServiceStub:
     """Lists a secret's versions, newest first, without their values."""
     WatchSecrets: _grpc.UnaryStreamMultiCallable[_secrets_pb2.WatchSecretsRequest, _secrets_pb2.WatchSecretsResponse]
     """Sends what is known of a namespace's secrets, a bookmark, and then every change: new versions, rotations, deletions, and
-    when a rotation falls due. Never a value. Level-triggered, as WatchConfig is.
+    when a rotation falls due. Never a value. Level-triggered, as WatchConfig is. It ends with SEALED when the secrets are
+    sealed.
     """
     DeleteSecret: _grpc.UnaryUnaryMultiCallable[_secrets_pb2.DeleteSecretRequest, _secrets_pb2.DeleteSecretResponse]
     """Deletes a secret softly: it can't be had any more, but undeleted. Idempotent."""
@@ -110,7 +111,8 @@ class SecretsServiceAsyncStub(SecretsServiceStub):
     """Lists a secret's versions, newest first, without their values."""
     WatchSecrets: _aio.UnaryStreamMultiCallable[_secrets_pb2.WatchSecretsRequest, _secrets_pb2.WatchSecretsResponse]  # type: ignore[assignment]
     """Sends what is known of a namespace's secrets, a bookmark, and then every change: new versions, rotations, deletions, and
-    when a rotation falls due. Never a value. Level-triggered, as WatchConfig is.
+    when a rotation falls due. Never a value. Level-triggered, as WatchConfig is. It ends with SEALED when the secrets are
+    sealed.
     """
     DeleteSecret: _aio.UnaryUnaryMultiCallable[_secrets_pb2.DeleteSecretRequest, _secrets_pb2.DeleteSecretResponse]  # type: ignore[assignment]
     """Deletes a secret softly: it can't be had any more, but undeleted. Idempotent."""
@@ -203,7 +205,8 @@ class SecretsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_secrets_pb2.WatchSecretsResponse], _abc.AsyncIterator[_secrets_pb2.WatchSecretsResponse]]:
         """Sends what is known of a namespace's secrets, a bookmark, and then every change: new versions, rotations, deletions, and
-        when a rotation falls due. Never a value. Level-triggered, as WatchConfig is.
+        when a rotation falls due. Never a value. Level-triggered, as WatchConfig is. It ends with SEALED when the secrets are
+        sealed.
         """
 
     @_abc_1.abstractmethod

@@ -10,7 +10,7 @@ from vestryd.services.admin import Problem
 
 def problems(core: Core, *others: tuple[str, str]) -> Iterator[Problem]:
     """Yield what an administrator should look at: what the core knows of, and `others`, as (component, message)."""
-    now = core.clock.now()
+    start = core.auditor.start_time  # of what has no beginning of its own
     for ingestion in core.ingestions:
         for name, rejection in ingestion.rejections().items():
             first, more = rejection.violations[0], len(rejection.violations) - 1
@@ -19,10 +19,10 @@ def problems(core: Core, *others: tuple[str, str]) -> Iterator[Problem]:
         for path, problem in ingestion.source_problems:
             yield Problem(ingestion.kind, f"{path}: {problem}", ingestion.problems_since)
     for problem in core.access.problems():
-        yield Problem("access", problem, now)
+        yield Problem("access", problem, start)
     for problem in core.auditor.problems():
-        yield Problem("audit", problem, core.auditor.troubled_since or now)
+        yield Problem("audit", problem, core.auditor.troubled_since or start)
     for problem in core.secrets.problems():
-        yield Problem("secrets", problem, now)
+        yield Problem("secrets", problem, start)
     for component, message in others:
-        yield Problem(component, message, now)
+        yield Problem(component, message, start)
