@@ -64,6 +64,7 @@ class Tokens:
         self._tokens: dict[str, Token] = {}  # id -> token
         self._order: list[tuple[datetime, str]] = []  # (create_time, id), oldest first
         self._uses: dict[str, datetime] = {}  # id -> its last use, while the store doesn't know it
+        self._callers: dict[str, Caller] = {}  # id -> whom it spoke for last, so that it needn't be put together again
         self._revision = 0
         self._is_ended = False
         self._news = asyncio.Event()  # replaced at each revision
@@ -86,7 +87,7 @@ class Tokens:
         if token.once:
             return self._use_up(token, now, address)
         self._note_use(token, now)
-        return token.caller(address)
+        return self._caller(token, address)
 
     def recheck(self, caller: Caller) -> None:
         """Return while the token that a call came with is good for what it began. Raises CredentialsInvalid."""
@@ -167,6 +168,7 @@ class Tokens:
         found = await self._store.read(KEYS)
         tokens = {token.token_id: token for token in map(Token.decode, found.entries)}
         before, self._tokens = self._tokens, tokens
+        self._callers.clear()
         self._order = sorted((token.create_time, token.token_id) for token in tokens.values())
         self._reach(found.revision)
         for token in before.values():
@@ -216,6 +218,13 @@ class Tokens:
         await self._until(revision)
         return token.caller(address)
 
+    def _caller(self, token: Token, address: Address | None) -> Caller:
+        """Return whom a token speaks for: that never changes, but for the address, and most of its calls come from one."""
+        caller = self._callers.get(token.token_id)
+        if caller is None or caller.address is not address:
+            caller = self._callers[token.token_id] = token.caller(address)
+        return caller
+
     def _note_use(self, token: Token, now: datetime) -> None:
         known = self._uses.get(token.token_id) or token.last_use_time
         if known is None or now - known >= USE_IS_TOLD_TO:
@@ -262,6 +271,7 @@ class Tokens:
                 del self._order[bisect_left(self._order, (before.create_time, token_id))]
             elif after and not before:
                 insort(self._order, (after.create_time, token_id))
+            self._callers.pop(token_id, None)
             if not after or after.last_use_time == self._uses.get(token_id):
                 self._uses.pop(token_id, None)
             if before:

@@ -12,9 +12,9 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import isawaitable
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,6 +33,7 @@ from vestryd.transports.aio_standard import StandardServices
 from vestryd.transports.tls import ServerTls
 
 RpcContext = aio.ServicerContext[Any, Any]
+PeerOf = Callable[[RpcContext], Peer]
 
 STATUS_DETAILS = "grpc-status-details-bin"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -80,9 +81,10 @@ class AioServer:
         self._tls = tls
         self._has_socket = False
         self._server = aio.server(options=(*OPTIONS, ("grpc.max_receive_message_length", max_request_bytes)))
-        self._server.add_generic_rpc_handlers((_Handlers(pipeline),))
+        peer_of = _tls_peer_of if tls else _peer_of
+        self._server.add_generic_rpc_handlers((_Handlers(pipeline, peer_of),))
         services = sorted({route.method.service for route in pipeline.routes.values()})
-        self._standard = StandardServices(self._server, services, is_known=lambda context: _is_known(pipeline, context))
+        self._standard = StandardServices(self._server, services, is_known=partial(_is_known, pipeline, peer_of))
 
     async def start(self) -> None:
         """Listen. Standard health says NOT_SERVING until `ready`. Raises AddressUnusable."""
@@ -128,16 +130,16 @@ class AioServer:
 class _Handlers(grpc.GenericRpcHandler):
     """Finds the route of a call by its path; for an unknown one gRPC answers UNIMPLEMENTED by itself."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._handlers = {path: _handler(pipeline, route) for path, route in pipeline.routes.items()}
+    def __init__(self, pipeline: Pipeline, peer_of: PeerOf) -> None:
+        self._handlers = {path: _handler(pipeline, route, peer_of) for path, route in pipeline.routes.items()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         return self._handlers.get(handler_call_details.method)
 
 
-def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, bytes]:
+def _handler(pipeline: Pipeline, route: Route, peer_of: PeerOf) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def unary(data: bytes, context: RpcContext) -> bytes:
-        call = _begin(pipeline, route, context)
+        call = _begin(pipeline, route, peer_of(context), context)
         reply = pipeline.unary(route, data, call)
         if isawaitable(reply):
             reply = await reply
@@ -147,7 +149,7 @@ def _handler(pipeline: Pipeline, route: Route) -> grpc.RpcMethodHandler[bytes, b
         return reply.body
 
     async def stream(data: bytes, context: RpcContext) -> None:
-        call = _begin(pipeline, route, context)
+        call = _begin(pipeline, route, peer_of(context), context)
         try:
             async with contextlib.aclosing(pipeline.stream(route, data, call)) as bodies:
                 await _write_all(bodies, context)
@@ -177,26 +179,30 @@ async def _write_all(bodies: AsyncIterator[bytes], context: RpcContext) -> None:
         await context.write(body)  # returns once the peer's window took it: that is the backpressure
 
 
-def _begin(pipeline: Pipeline, route: Route, context: RpcContext) -> Call:
+def _begin(pipeline: Pipeline, route: Route, peer: Peer, context: RpcContext) -> Call:
     return pipeline.begin(
         route,
-        peer=_peer_of(context),
+        peer=peer,
         metadata=dict(context.invocation_metadata() or ()),
         timeout_seconds=context.time_remaining(),
     )
 
 
-async def _is_known(pipeline: Pipeline, context: RpcContext) -> bool:
-    return await pipeline.knows(_peer_of(context), dict(context.invocation_metadata() or ()))
+async def _is_known(pipeline: Pipeline, peer_of: PeerOf, context: RpcContext) -> bool:
+    return await pipeline.knows(peer_of(context), dict(context.invocation_metadata() or ()))
 
 
 def _peer_of(context: RpcContext) -> Peer:
-    certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+    return _peer(context.peer())
+
+
+def _tls_peer_of(context: RpcContext) -> Peer:
+    certificate = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")  # takes some microseconds
     return _peer(context.peer(), certificate)
 
 
 @lru_cache(maxsize=1024)  # asked at each call, and a peer makes many
-def _peer(name: str, certificate: bytes) -> Peer:
+def _peer(name: str, certificate: bytes = b"") -> Peer:
     """Return what gRPC knows of the other end. It percent-encodes the brackets of an IPv6 address."""
     if name.startswith("unix"):
         return Peer(None, certificate)
