@@ -52,10 +52,12 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
         return call if another == token else continuation(_Authorized.of(client_call_details, another, limit), request)
 
     def intercept_unary_stream(self, continuation: _Continuation, client_call_details: _Details, request: Any) -> Any:
-        """Open the stream."""
+        """Open the stream. When its token turns out to be no good, the next one gets another."""
         limit = _Limit(client_call_details.timeout)
         token = self._credentials.token(timeout_seconds=limit.left())
-        return continuation(_Authorized.of(client_call_details, token, limit), request)
+        call = continuation(_Authorized.of(client_call_details, token, limit), request)
+        call.add_done_callback(lambda ended: _is_refused(ended) and self._credentials.renew(token))
+        return call
 
 
 class _AsyncUnaryBearer(grpc.aio.UnaryUnaryClientInterceptor):

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import click
 
@@ -25,6 +26,7 @@ class App:
     style: str = "table"
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     no_color: bool = False
+    token_file: str | None = None
 
     @cached_property
     def out(self) -> Output:
@@ -38,8 +40,9 @@ class App:
 
     @cached_property
     def daemon(self) -> Daemon:
-        """The daemon. Raises InvalidTarget."""
-        return Daemon(self.address, timeout_seconds=self.timeout_seconds)
+        """The daemon. Raises InvalidTarget, TlsUnusable, CredentialsUnusable."""
+        token_file = Path(self.token_file) if self.token_file else None
+        return Daemon(self.address, timeout_seconds=self.timeout_seconds, token_file=token_file)
 
     @property
     def named_address(self) -> str:

@@ -25,7 +25,9 @@ from vestryctl.commands.seal import seal, unseal
 from vestryctl.commands.secrets import secrets
 from vestryctl.commands.slots import slots
 from vestryctl.commands.status import status
+from vestryctl.commands.token import token
 from vestryctl.commands.version import version
+from vestryctl.commands.whoami import whoami
 from vestryctl.failures import ExitCode, Failure, exit_code, explain
 from vestryctl.options import Group, global_options, write_examples
 from vestryctl.text import printable
@@ -95,6 +97,8 @@ for _command in (
     unseal,
     slots,
     access,
+    token,
+    whoami,
     audit,
     backup,
     pki,

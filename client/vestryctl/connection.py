@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -28,11 +29,11 @@ Response = TypeVar("Response")
 class Daemon:
     """A channel to one vestryd. It lives for one run of the program, and connects when it is first used."""
 
-    def __init__(self, address: str | None, *, timeout_seconds: float) -> None:
-        """Raises InvalidTarget."""
+    def __init__(self, address: str | None, *, timeout_seconds: float, token_file: Path | None = None) -> None:
+        """Raises InvalidTarget, TlsUnusable, CredentialsUnusable."""
         self.address = resolve_target(address)
         self._timeout_seconds = timeout_seconds
-        self._channel = connect(self.address)
+        self._channel = connect(self.address, token=token_file)
         self.config = config_pb2_grpc.ConfigServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(self._channel)

@@ -21,6 +21,11 @@ class _Message(Protocol):
 M = TypeVar("M", bound=_Message)
 
 
+def is_passing(error: RemoteError) -> bool:
+    """Tell whether a stream that was there may come back: its daemon is away, or has started anew and forgot our token."""
+    return isinstance(error, Unavailable) or error.reason == "CREDENTIALS_INVALID"
+
+
 def follow(app: App, open_stream: Callable[[str], Iterator[M]]) -> Iterator[M]:
     """Yield what the daemon sends on streams that `open_stream` opens with a resume token.
 
@@ -43,7 +48,7 @@ def follow(app: App, open_stream: Callable[[str], Iterator[M]]) -> Iterator[M]:
             if error.reason in _TOKEN_REASONS and token:
                 token = ""
                 continue
-            if not was_connected or not isinstance(error, Unavailable):
+            if not was_connected or not is_passing(error):
                 raise
         if not failures:
             app.err.line(f"vestryctl: lost vestryd at {app.daemon.address}, waiting for it to come back")

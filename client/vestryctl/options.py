@@ -129,6 +129,12 @@ def global_options(*, environment: bool) -> list[click.Parameter]:
             help=f"How long a call may take; 500ms and 1m are fine too. [default: {DEFAULT_TIMEOUT_SECONDS:g}]",
         ),
         option(
+            "--token-file",
+            type=Utf8(),
+            metavar="FILE",
+            help="A bearer token; on a unix socket none is needed. [env: VESTRY_TOKEN_FILE, VESTRY_TOKEN]",
+        ),
+        option(
             "--no-color",
             is_flag=True,
             default=None,
@@ -182,7 +188,7 @@ def write_options(
     with formatter.section("Options"):
         formatter.write_dl([record for record in records if record is not None])
     with formatter.section("Global options (explained by vestryctl --help)"):
-        formatter.write_text("--address, -o/--output, --timeout, --no-color")
+        formatter.write_text("--address, -o/--output, --timeout, --token-file, --no-color")
 
 
 def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:

@@ -39,6 +39,16 @@ class FakeAccess(access_pb2_grpc.AccessServiceServicer):
         """The version in force."""
         return len(self.policy.versions)
 
+    def WhoAmI(self, request: access_pb2.WhoAmIRequest, context: Context) -> access_pb2.WhoAmIResponse:
+        """Take everybody for the same."""
+        return access_pb2.WhoAmIResponse(
+            name="user:ci",
+            identities=["user:ci", "dns:ci.example.org"],
+            groups=["operators"],
+            via="token",
+            credential="token 17",
+        )
+
     def CheckAccess(self, request: access_pb2.CheckAccessRequest, context: Context) -> access_pb2.CheckAccessResponse:
         """Tell what is allowed."""
         for number, one in enumerate(request.questions):

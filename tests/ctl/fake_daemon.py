@@ -19,6 +19,7 @@ from ctl.fake_config import REVISION, Context, FakeConfig
 from ctl.fake_documents import encode
 from ctl.fake_seal import FakeSeal
 from ctl.fake_secrets import FakeSecrets
+from ctl.fake_tokens import FakeTokens
 from vestry.v1 import (
     access_pb2_grpc,
     admin_pb2,
@@ -28,6 +29,7 @@ from vestry.v1 import (
     config_pb2_grpc,
     seal_pb2_grpc,
     secrets_pb2_grpc,
+    tokens_pb2_grpc,
 )
 
 
@@ -38,6 +40,7 @@ class FakeDaemon(FakeConfig, FakeAccess, FakeAudit, admin_pb2_grpc.AdminServiceS
     address: str
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
     seal: FakeSeal = field(default_factory=FakeSeal)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
     methods: list[admin_pb2.MethodFigures] = field(default_factory=list)
     problems: list[admin_pb2.Problem] = field(default_factory=list)
     backup: bytes = b"SQLite format 3\x00" + bytes(200_000)
@@ -57,6 +60,7 @@ class FakeDaemon(FakeConfig, FakeAccess, FakeAudit, admin_pb2_grpc.AdminServiceS
         audit_pb2_grpc.add_AuditServiceServicer_to_server(self, self._server)
         secrets_pb2_grpc.add_SecretsServiceServicer_to_server(self.secrets, self._server)
         seal_pb2_grpc.add_SealServiceServicer_to_server(self.seal, self._server)
+        tokens_pb2_grpc.add_TokenServiceServicer_to_server(self.tokens, self._server)
         self.secrets.stop(is_stopping=False)
         self._server.add_insecure_port(self.address)
         self._server.start()

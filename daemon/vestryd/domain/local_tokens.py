@@ -72,10 +72,6 @@ class LocalTokens:
         self._remember(text, caller)
         return caller if address is None else replace(caller, address=address)
 
-    def recheck(self, caller: Caller) -> None:
-        """Return while the token that a call came with is good. Raises CredentialsInvalid."""
-        self._check_time(caller)
-
     def _caller(self, text: str) -> Caller:
         claims = self._claims(text)
         names = {f"uid:{claims['uid']}"}

@@ -49,11 +49,12 @@ class Authentication:
         return self._tokens.authenticate(token, peer.address)
 
     def recheck(self, caller: Caller) -> None:
-        """Return while the credentials of a caller are good. Raises CredentialsInvalid."""
+        """Return while the credentials of a caller are good. Raises CredentialsInvalid.
+
+        A local caller's are for its stream's life: the kernel said who it is, and the process at the other end stays the same.
+        """
         match caller.via:
             case Via.TOKEN:
                 self._tokens.recheck(caller)
-            case Via.SOCKET:
-                self._local_tokens.recheck(caller)
             case Via.CERTIFICATE if self._certificates:
                 self._certificates.recheck(caller)

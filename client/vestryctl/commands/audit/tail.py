@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import click
 
 from vestry.backoff import ReconnectPolicy
-from vestry.errors import Unavailable
+from vestry.errors import RemoteError
 from vestry.v1 import audit_pb2
 from vestryctl.app import App, pass_app
 from vestryctl.commands.audit.records import line
+from vestryctl.following import is_passing
 from vestryctl.options import Command, Whole
 from vestryctl.wire import as_value
 
@@ -59,8 +60,8 @@ def _records(app: App, after: int) -> Iterator[audit_pb2.AuditRecord]:
                 after = message.sequence or after
                 if message.HasField("record"):
                     yield message.record
-        except Unavailable:
-            if not was_connected:
+        except RemoteError as error:
+            if not was_connected or not is_passing(error):
                 raise
         if not failures:
             app.err.line(f"vestryctl: lost vestryd at {app.daemon.address}, waiting for it to come back")
