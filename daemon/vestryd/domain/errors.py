@@ -347,7 +347,7 @@ class PermissionDenied(VestryError):
     problem: str
 
     def __str__(self) -> str:
-        return f"denied: {self.problem}"
+        return f"denied to {self.caller}: {self.problem}"
 
 
 @dataclass(eq=False)
