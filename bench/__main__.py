@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import commits, fanout, files, local, reads, report, startup
+from bench import access, audit, commits, fanout, files, local, reads, report, rewrap, secrets, startup, unlock
 from bench.effort import FULL, QUICK, Effort
 from bench.report import Row
+from vestryd.host.logs import configure
 
 RESULTS = Path(__file__).parent / "results"  # on the repository's disk: /tmp may be memory, which syncs for nothing
 MEASUREMENTS: Mapping[str, Callable[[Path, Effort], list[Row]]] = {
@@ -27,6 +28,11 @@ MEASUREMENTS: Mapping[str, Callable[[Path, Effort], list[Row]]] = {
     "local": local.measure,
     "files": files.measure,
     "startup": startup.measure,
+    "secrets": secrets.measure,
+    "access": access.measure,
+    "unlock": unlock.measure,
+    "rewrap": rewrap.measure,
+    "audit": audit.measure,
 }
 
 
@@ -40,6 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         "--quick", action="store_true", help="measure so little that it takes a minute, to see that it runs"
     )
     asked = parser.parse_args(arguments)
+    configure(level="error", format="console")  # of those parts of the daemon that run in this process
     _let_signals_clean_up()
     _allow_many_connections()
     rows = _measure(asked.only, QUICK if asked.quick else FULL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vestry.v1 import config_pb2 as pb
+from vestry.v1 import secrets_pb2
 
 PAYLOAD_BYTES = 200
 NUMBER = b"<the number>"  # stands in a message where each call has its own number, in as many digits
@@ -60,6 +61,28 @@ def watch_config(namespace: str) -> Call:
     """Watch a namespace."""
     request = pb.WatchConfigRequest(namespaces=[namespace])
     return Call("/vestry.v1.ConfigService/WatchConfig", request.SerializeToString())
+
+
+def put_secret(namespace: str, name: str) -> Call:
+    """Write a secret whose value is the payload."""
+    request = secrets_pb2.PutSecretRequest(namespace=namespace, name=name, value=PAYLOAD)
+    return Call("/vestry.v1.SecretsService/PutSecret", request.SerializeToString())
+
+
+def access_secret(namespace: str, name: str) -> Call:
+    """Read a secret's value."""
+    request = secrets_pb2.AccessSecretRequest(namespace=namespace, name=name)
+    return Call("/vestry.v1.SecretsService/AccessSecret", request.SerializeToString())
+
+
+def rotate_keyring() -> Call:
+    """Make a new key in the keyring, so that everything is wrapped again."""
+    return Call("/vestry.v1.SecretsService/RotateKeyring", secrets_pb2.RotateKeyringRequest().SerializeToString())
+
+
+def rewrap_status() -> Call:
+    """Ask how far the wrapping has come."""
+    return Call("/vestry.v1.SecretsService/RewrapStatus", secrets_pb2.RewrapStatusRequest().SerializeToString())
 
 
 # etcd: the few fields that are needed, by their numbers in api/etcdserverpb/rpc.proto

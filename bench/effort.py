@@ -14,7 +14,9 @@ class Effort:
     publications: int
     saves: int
     starts: int
+    secrets: int
+    records: int
 
 
-FULL = Effort(rounds=5, round_seconds=1.0, publications=30, saves=10, starts=5)
-QUICK = Effort(rounds=2, round_seconds=0.4, publications=5, saves=3, starts=2)
+FULL = Effort(rounds=5, round_seconds=1.0, publications=30, saves=10, starts=5, secrets=100_000, records=200_000)
+QUICK = Effort(rounds=2, round_seconds=0.4, publications=5, saves=3, starts=2, secrets=2_000, records=20_000)

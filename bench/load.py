@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import count
+from typing import Protocol
 
 from bench.calls import Call
 from bench.effort import Effort
@@ -19,11 +20,15 @@ WARM_UP_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one run came to. `cpu_seconds` is the server's."""
+    """What one run came to. `cpu_seconds` is the server's.
+
+    `latencies` are the seconds that each call took, in order of size, where a connection carries one call at a time.
+    """
 
     calls: int
     seconds: float
     cpu_seconds: float
+    latencies: Sequence[float] = ()
 
     @property
     def per_second(self) -> float:
@@ -39,6 +44,20 @@ class Sample:
     def microseconds(self) -> float:
         """The time from one answer to the next: with one call in flight, how long a call takes."""
         return self.seconds / self.calls * 1e6
+
+    def percentile(self, share: float) -> float:
+        """The microseconds within which a share of the calls, below 1, had its answer."""
+        return self.latencies[int(len(self.latencies) * share)] * 1e6
+
+
+class Runner(Protocol):
+    """What can be set going for a while, again and again, and is closed when it is done with."""
+
+    def run(self, seconds: float) -> Sample:
+        """Run for so long."""
+
+    def close(self) -> None:
+        """Let go of what it runs on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,7 @@ class Load:
         self._contender = contender
         self._numbers = count(1)
         self._messages = 0  # received in calls that have not ended yet
+        self._begun: dict[Connection, float] = {}  # connection -> when its last call began
         self._selector = selectors.DefaultSelector()
         server = contender.server
         self._callers = [(Connection(server.port, call.path, server.token), call) for call in contender.calls]
@@ -75,6 +95,7 @@ class Load:
         for connection, call in self._callers:
             self._begin(connection, call, in_flight)
         open_calls, answered = len(self._callers) * in_flight, 0
+        latencies: list[float] = []
         while open_calls:
             ready = self._selector.select(TIMEOUT_SECONDS)
             if not ready:
@@ -84,11 +105,14 @@ class Load:
                 connection, call = key.data
                 done = self._answers(connection)
                 answered += done
+                if done and in_flight == 1:
+                    latencies.append(time.monotonic() - self._begun[connection])
                 if is_over:
                     open_calls -= done
                 else:
                     self._begin(connection, call, done)
-        return Sample(answered, time.monotonic() - start, server.cpu_seconds() - cpu_before)
+        cpu = server.cpu_seconds() - cpu_before
+        return Sample(answered, time.monotonic() - start, cpu, sorted(latencies))
 
     def close(self) -> None:
         """Close the connections."""
@@ -97,6 +121,7 @@ class Load:
             connection.close()
 
     def _begin(self, connection: Connection, call: Call, calls: int) -> None:
+        self._begun[connection] = time.monotonic()
         connection.begin(*[call.message(next(self._numbers)) for _ in range(calls)])
 
     def _answers(self, connection: Connection) -> int:
@@ -114,14 +139,16 @@ class Load:
         return ended
 
 
-def contest(contenders: Mapping[str, Contender], effort: Effort) -> dict[str, list[Sample]]:
-    """Let the contenders take turns, so that what else the machine does meets all of them: name -> its samples."""
-    samples: dict[str, list[Sample]] = {name: [] for name in contenders}
+def contest(contenders: Mapping[str, Contender], effort: Effort, **others: Runner) -> dict[str, list[Sample]]:
+    """Let the contenders, and what else runs, take turns: so what the machine does meets them all. name -> its samples."""
+    samples: dict[str, list[Sample]] = {name: [] for name in (*contenders, *others)}
     with ExitStack() as stack:
-        loads = {name: stack.enter_context(closing(Load(contender))) for name, contender in contenders.items()}
+        runners: dict[str, Runner] = {name: stack.enter_context(closing(one)) for name, one in others.items()}
+        for name, contender in contenders.items():
+            runners[name] = stack.enter_context(closing(Load(contender)))
         for _ in range(effort.rounds):
-            for name, load in loads.items():
-                samples[name].append(load.run(effort.round_seconds))
+            for name, runner in runners.items():
+                samples[name].append(runner.run(effort.round_seconds))
     return samples
 
 

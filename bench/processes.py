@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 from bench.calls import Call, payload, range_of
@@ -21,6 +22,7 @@ from vestry.v1 import tokens_pb2, tokens_pb2_grpc
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 TREE = "tree"  # the configuration, in a daemon's directory
+STATE = "state"  # and what it keeps
 LOOK_EVERY_SECONDS = 0.001
 SETTLED_SECONDS = 0.5
 
@@ -42,10 +44,15 @@ SCHEMA = {
 class Server:
     """A server that is ready, in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, token: str = "") -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, make_token: Callable[[], str] = str) -> None:
         self.port = port
-        self.token = token  # that callers need
+        self._make_token = make_token
         self._pid = process.pid
+
+    @cached_property
+    def token(self) -> str:
+        """The token that callers need; made when it is first asked for, as no start is to be measured with it."""
+        return self._make_token()
 
     def ask(self, call: Call, number: int = 0) -> bytes:
         """Make one call, and return the message that answers it. Raises ServerRefused."""
@@ -99,20 +106,14 @@ def vestryd(directory: Path, namespaces: Iterable[str] = (), *, keep_versions: i
     _plant(directory, namespaces)
     log = directory / "vestryd.log"
     log.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "vestryd", "--config-directory", str(directory / TREE)]
-    command += [
-        "--state-directory",
-        str(directory / "state"),
-        "--listen-unix",
-        str(directory / "v.sock"),
-        "--listen-tcp",
-        "127.0.0.1:0",
-    ]
+    command = [sys.executable, "-m", "vestryd", f"--config-directory={directory / TREE}"]
+    command += [f"--state-directory={directory / STATE}", f"--listen-unix={directory / 'v.sock'}"]
+    command += ["--listen-tcp=127.0.0.1:0"]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("VESTRY_")}
     environ |= {"VESTRY_HISTORY_VERSIONS": str(keep_versions), "VESTRY_LOG_FORMAT": "json"}
     with _process(command, log, environ) as process:
         port = _await(process, log, lambda: _port_in(log))
-        yield Server(process, port, _token(f"unix:{directory / 'v.sock'}"))
+        yield Server(process, port, lambda: _token(f"unix:{directory / 'v.sock'}"))
 
 
 def _token(target: str) -> str:

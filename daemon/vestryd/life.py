@@ -22,6 +22,7 @@ from vestryd.domain.layers import Layer
 from vestryd.domain.secret_transfer import ImportConflict
 from vestryd.domain.store import Store
 from vestryd.host.environment import secrets_from
+from vestryd.host.exposure import exposures
 from vestryd.host.inotify import TreeWatcher, Trigger
 from vestryd.host.memory import protect
 from vestryd.host.sdnotify import Notifier
@@ -98,6 +99,8 @@ class Life:
             log.warning("access.not_understood", problem=problem)
         await core.tokens.load()
         await self._open_secrets()
+        for problem in exposures(self._settings.state_directory, self._settings.config.directory):
+            log.warning("files.exposed", problem=problem)
         async with _ungrouped(), asyncio.TaskGroup() as group, _cancelled(group) as owned:
             for follower in (core.documents, core.tokens, core.secrets):
                 owned(follower.follow())
@@ -153,6 +156,8 @@ class Life:
         """Yield what an administrator should look at on this machine: (component, message)."""
         for message in (*self._unlock.problems(), *self._unlock.warnings(), *self._not_imported):
             yield "secrets", message
+        for message in exposures(self._settings.state_directory, self._settings.config.directory):
+            yield "files", message
 
     async def _start(self, wire: Wire) -> None:
         await wire.start()

@@ -128,6 +128,18 @@ def test_a_command_runs_when_the_file_has_changed(ctl: Ctl, tmp_path: Path) -> N
     assert (result.exit_code, "its exit status is 1" in result.stderr) == (1, True)
 
 
+def test_the_command_does_not_get_the_callers_token(ctl: Ctl, tmp_path: Path) -> None:
+    """It is told that the file has changed, and gets no right to more than is in it."""
+    log = tmp_path / "log"
+    command = f"{sys.executable} -c 'import os, sys; open(sys.argv[1], \"w\").write(str(sorted(os.environ)))' {log}"
+    result = ctl(
+        "render", "-", "-f", str(tmp_path / "out"), "--exec", command, stdin="t", env={"VESTRY_TOKEN": "token"}
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "HOME" in log.read_text()
+    assert "VESTRY_TOKEN" not in log.read_text()
+
+
 def test_a_watch_keeps_the_file_in_step(ctl: Ctl, daemon: FakeDaemon, tmp_path: Path) -> None:
     """A rotation, or a change of configuration, is in the file soon; what fails leaves it as it is."""
     template, file = tmp_path / "t", tmp_path / "out"

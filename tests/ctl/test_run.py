@@ -83,6 +83,28 @@ def test_values_are_in_the_environment(ctl: Ctl, daemon: FakeDaemon) -> None:
     assert eval(result.stdout) == [b"one", b"\xff", b"80", b'{"host": "0.0.0.0", "port": 80}', b"kept"]
 
 
+@pytest.mark.parametrize("reaction", ["ignore", "restart"])
+def test_the_command_gets_values_and_not_the_right_to_more(
+    ctl: Ctl, daemon: FakeDaemon, tmp_path: Path, reaction: str
+) -> None:
+    """The caller's own token stays behind, unless it is passed on; a secret that is put into its variable is chosen."""
+    (tmp_path / "token").write_text("another-token")
+    (tmp_path / "token").chmod(0o600)
+    ours = {"VESTRY_TOKEN": "a-token", "VESTRY_TOKEN_FILE": str(tmp_path / "token")}
+    program = "import os; print([os.environ.get(n) for n in ('X', 'VESTRY_TOKEN', 'VESTRY_TOKEN_FILE')])"
+
+    def told(*options: str) -> list[str | None]:
+        command = ("--on-change", reaction, "--secret", "x", *options, "--", sys.executable, "-c", program)
+        result = ctl.run("run", *command, env=ours)
+        assert result.returncode == 0, result.stderr
+        found: list[str | None] = eval(result.stdout)
+        return found
+
+    assert told() == ["one", None, None]
+    assert told("--pass-token") == ["one", *ours.values()]
+    assert told("--secret", "VESTRY_TOKEN=x") == ["one", "one", None]
+
+
 def test_references_are_resolved(ctl: Ctl, daemon: FakeDaemon) -> None:
     """A value that refers to a secret is the secret; one that is withheld is an error."""
     good, bad = ({"$secret": f"namespaces/default/secrets/{name}"} for name in ("x", "nope"))

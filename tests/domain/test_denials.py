@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from callers import user
 from engine import FakeClock
 from vestry.audit_record import Record
+from vestryd.domain.audit import MAX_TEXT_CHARACTERS
 from vestryd.domain.audit_trail import AuditTrail
-from vestryd.domain.denials import MAX_REMEMBERED, QUIET_SECONDS, Denials
+from vestryd.domain.denials import MAX_REMEMBERED, MAX_TOLD, QUIET_SECONDS, Denials
 from vestryd.stores.audit_memory import MemoryAuditLog
 
 ALICE = user("alice")
@@ -56,9 +57,26 @@ async def test_the_same_refusal_is_told_once_a_minute() -> None:
     ]
 
 
+async def test_whoever_hammers_at_every_door_does_not_fill_the_log() -> None:
+    """Of the different refusals of one caller so many are told a minute; the last says so, the next counts the others."""
+    told = Told()
+    for number in range(MAX_TOLD + 10):
+        told.denials.note(ALICE, "config.read", f"namespaces/{number}/config")
+    told.denials.note(user("bob"), "config.read", "namespaces/0/config")
+    told.clock.advance(seconds=QUIET_SECONDS)
+    told.denials.note(ALICE, "config.read", "namespaces/x/config")
+    *others, last, bobs, next_one = await told.records()
+    assert len(others) == MAX_TOLD - 1
+    assert not any("muted" in one.facts for one in others)
+    assert last.facts["muted"] is True
+    assert (bobs.actor, "muted" in bobs.facts) == ("user:bob", False)
+    assert next_one.facts["untold"] == 10
+
+
 async def test_what_is_remembered_is_bounded() -> None:
-    """However many things a caller asks for."""
+    """However many callers ask for however many things, with names however long."""
     told = Told()
     for number in range(MAX_REMEMBERED + 10):
-        told.denials.note(ALICE, "config.read", f"namespaces/{number}/config")
-    assert len(told.denials._told) == MAX_REMEMBERED
+        told.denials.note(user(f"user-{number}"), "config.read", "a" * 100_000)
+    assert len(told.denials._told) == len(told.denials._minutes) == MAX_REMEMBERED
+    assert max(len(resource) for _, _, resource in told.denials._told) <= MAX_TEXT_CHARACTERS

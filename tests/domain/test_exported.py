@@ -13,6 +13,7 @@ from vestryd.domain import aead, exported
 from vestryd.domain.binary import fields
 from vestryd.domain.errors import InvalidField, UnlockRefused, VestryError
 from vestryd.domain.exported import ExportedSecret, ExportKey, ExportReader, encrypt
+from vestryd.domain.kdf import MAX_ITERATIONS
 
 PASSPHRASE = b"correct horse battery staple"
 SALT = bytes(range(16))
@@ -99,6 +100,18 @@ def test_a_key_is_derived_once_for_a_salt(monkeypatch: pytest.MonkeyPatch) -> No
     reader = ExportReader(PASSPHRASE)
     assert [reader.read(file).version for file in files] == [1, 2, 3, 1, 2, 3]
     assert derived == [SALT, SALT[::-1]]
+
+
+def test_an_import_takes_so_much_work_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files say how dear their keys are: together they can't ask for more than the dearest one alone."""
+    monkeypatch.setattr(exported, "stretch", quick_stretch)
+    keys = [ExportKey.derive(PASSPHRASE, bytes([n]) * 16, iterations=MAX_ITERATIONS // 2) for n in range(3)]
+    *others, last = [encrypt(key, SECRET) for key in keys]
+    reader = ExportReader(PASSPHRASE)
+    assert [reader.read(file) for file in others] == [SECRET, SECRET]
+    with pytest.raises(InvalidField, match="too many iterations"):
+        reader.read(last)
+    assert ExportReader(PASSPHRASE).read(last) == SECRET
 
 
 def test_a_file_below_the_floor_is_not_tried(key: ExportKey) -> None:

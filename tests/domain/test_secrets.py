@@ -16,12 +16,14 @@ from vestryd.domain.errors import (
     VersionMismatch,
     VersionNotFound,
 )
+from vestryd.domain.identity import Caller, Via
 from vestryd.domain.secret_events import SecretEvent
 from vestryd.domain.secret_generators import Hex, KeyPair, KeyPairAlgorithm
 from vestryd.domain.secret_heads import Label, VersionState
 from vestryd.domain.secret_settings import Settings
 
 NS = "default"
+BOB = Caller("user:bob", Via.TOKEN, frozenset({"user:bob"}), credential="token 5678")
 
 
 async def test_what_is_put_can_be_had() -> None:
@@ -108,6 +110,19 @@ async def test_a_repeated_request_is_answered_again() -> None:
         fresh = await restarted(rig)
         assert (await fresh.secrets.put(ALICE, NS, "key", content=b"1", request_id="r1")).version == 1
         assert rig.secrets.get(ALICE, NS, "key").newest == 1
+
+
+async def test_nobody_is_answered_in_anothers_place() -> None:
+    """A request_id that another caller used tells nothing, whether the value was guessed or not, and makes no version."""
+    async with running() as rig:
+        await rig.secrets.put(ALICE, NS, "key", content=b"hunter2", request_id="r1")
+        await rig.secrets.rotate(ALICE, NS, "key", content=b"hunter3", request_id="r2")
+        for guess in (b"hunter2", b"hunter1"):
+            with pytest.raises(RequestIdReused):
+                await rig.secrets.put(BOB, NS, "key", content=guess, request_id="r1")
+            with pytest.raises(RequestIdReused):
+                await rig.secrets.rotate(BOB, NS, "key", content=b"hunter3", request_id="r2")
+        assert rig.secrets.get(ALICE, NS, "key").newest == 2
 
 
 async def test_a_stored_answer_is_no_oracle() -> None:

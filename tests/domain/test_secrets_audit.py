@@ -60,7 +60,6 @@ async def test_no_record_no_deed() -> None:
             rig.secrets.rotate(ALICE, NS, "key", content=b"w"),
             anext(rig.secrets.export(ALICE, NS, ["key"], b"long passphrase")),
             rig.vault.rotate_keyring(ALICE),
-            rig.vault.seal(ALICE),
         ):
             with pytest.raises(AuditUnavailable):
                 await attempt

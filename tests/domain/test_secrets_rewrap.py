@@ -13,6 +13,7 @@ from vestryd.domain.errors import StoreUnavailable
 from vestryd.domain.keyring import TermState
 from vestryd.domain.secret_heads import VERSIONS
 from vestryd.domain.store import Commit
+from vestryd.stores.memory import MemoryStore
 
 NS = "default"
 
@@ -55,6 +56,26 @@ async def test_everything_is_wrapped_by_the_new_term() -> None:
         fresh = await restarted(rig)
         await assert_all_there(fresh)
         assert not [*fresh.secrets.problems()]
+
+
+class SlowToAnswer(MemoryStore):
+    """Answers a commit when its watchers have heard of it already, as a store on a disk may."""
+
+    async def commit(self, commit: Commit) -> int:
+        revision = await super().commit(commit)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return revision
+
+
+async def test_what_was_done_is_counted_until_the_next_rotation() -> None:
+    """The old term's retirement, heard of from the store, is no rotation."""
+    async with running(SlowToAnswer()) as rig:
+        await fill(rig, 6)
+        await rig.vault.rotate_keyring(ALICE)
+        await rig.secrets.rewrap.finish()
+        assert states(rig) == [TermState.RETIRED, TermState.ACTIVE]
+        assert rig.secrets.rewrap.progress(ALICE).done == 6
 
 
 async def test_the_task_does_it_while_others_read_and_write() -> None:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from secret_engine import ALICE, Rig, running
+from secret_engine import ALICE, FakeGuard, Rig, running
 from vestryd.domain.errors import (
     InvalidField,
     LimitExceeded,
+    PermissionDenied,
     RecordDamaged,
     SecretNotFound,
     UnlockRefused,
     VersionMismatch,
 )
+from vestryd.domain.identity import Caller
 from vestryd.domain.secret_settings import Settings
 from vestryd.domain.secret_transfer import ExportedFile, ImportConflict, ImportItem, ImportOutcome
 
@@ -143,4 +145,62 @@ async def test_an_import_that_cannot_be_is_refused_whole() -> None:
         ):
             with pytest.raises(error):
                 await rig.secrets.import_(ALICE, NS, items, passphrase=PASSPHRASE)
+        assert await rig.entries() == before
+
+
+class Selective(FakeGuard):
+    """Refuses single actions on single secrets."""
+
+    def require(self, caller: Caller, action: str, resource: str) -> None:
+        super().require(caller, action, resource)
+        if (action, resource) in {
+            ("secrets.access", "namespaces/default/secrets/root-key"),
+            ("secrets.put", "namespaces/default/secrets/root-key"),
+        }:
+            raise PermissionDenied(caller.name, action, resource, "a rule denies it")
+
+
+async def test_an_export_gives_nothing_away_that_may_not_be_accessed() -> None:
+    """Not among all secrets, not by name, and it doesn't tell whether a secret that may not be accessed is there."""
+    async with running() as rig:
+        await rig.secrets.put(ALICE, NS, "a", content=b"1")
+        await rig.secrets.put(ALICE, NS, "root-key", content=b"2")
+        rig.secrets._guard = Selective()
+        for names in ((), ("a", "root-key"), ("root-key", "nothing")):
+            with pytest.raises(PermissionDenied, match="a rule denies it"):
+                await export(rig, *names)
+        assert not await rig.records("secrets.export")
+        assert [one.name for one in await export(rig, "a")] == ["a"]
+
+
+async def test_an_export_that_loses_its_right_ends() -> None:
+    """Each secret is asked about again when its turn comes."""
+    async with running() as rig:
+        for name in ("a", "root-key"):
+            await rig.secrets.put(ALICE, NS, name, content=b"1")
+        exported = rig.secrets.export(ALICE, NS, (), PASSPHRASE)
+        assert (await anext(exported)).name == "a"
+        rig.secrets._guard = Selective()
+        with pytest.raises(PermissionDenied):
+            await anext(exported)
+
+
+async def test_an_import_writes_nothing_that_may_not_be_put() -> None:
+    """Neither a value nor a file, whatever the file is called; and a trial compares nothing."""
+    async with running() as rig:
+        await rig.secrets.put(ALICE, NS, "root-key", content=b"2")
+        (file,) = await export(rig, "root-key")
+        rig.secrets._guard = Selective()
+        before = await rig.entries()
+        for item in (ImportItem("root-key", b"mine"), ImportItem(file=file.file)):
+            for dry_run in (True, False):
+                with pytest.raises(PermissionDenied):
+                    await rig.secrets.import_(
+                        ALICE,
+                        NS,
+                        [ImportItem("b", b"1"), item],
+                        passphrase=PASSPHRASE,
+                        conflict=ImportConflict.REPLACE,
+                        dry_run=dry_run,
+                    )
         assert await rig.entries() == before

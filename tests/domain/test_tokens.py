@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import example, given
@@ -52,6 +53,14 @@ class TestAuthenticate:
         )
         assert text.startswith(f"vestry_{token.token_id}_")
         assert len(text) == 67
+
+    async def test_a_caller_is_where_its_call_came_from(self) -> None:
+        """One token, shown from two addresses in turn: each call's caller has its own."""
+        here, there = ip_address("127.0.0.1"), ip_address("192.0.2.1")
+        async with desk() as one:
+            text, _ = await one.make()
+            callers = [one.tokens.authenticate(text, address) for address in (here, there, None, here)]
+        assert [caller.address for caller in callers if isinstance(caller, Caller)] == [here, there, None, here]
 
     async def test_a_token_ends_with_its_time(self) -> None:
         """Up to its expiry it is good, from then on not; its bearer is told why."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,6 +9,7 @@ from secret_engine import ALICE, KEY_FILE, OTHER_KEY, Rig, build, restarted, run
 from vestry.audit_record import Outcome
 from vestryd.domain import unlock
 from vestryd.domain.errors import (
+    AuditUnavailable,
     InvalidField,
     LastSlot,
     LimitExceeded,
@@ -287,6 +289,49 @@ async def test_a_start_that_cannot_be_recorded_opens_all_the_same() -> None:
     rig.audit.problem = "the disk is full"
     await rig.secrets.open([KEY_FILE])
     assert not rig.vault.is_sealed
+
+
+async def test_sealing_waits_for_no_record() -> None:
+    """A log that refuses keeps nobody from sealing; it has the record, with the time of the deed, before anybody unseals."""
+    async with running() as rig:
+        await rig.secrets.put(ALICE, NS, "key", content=b"v")
+        rig.audit.problem = "the disk is full"
+        for _ in range(2):
+            await rig.vault.seal(ALICE, call_id="c")
+        with pytest.raises(Sealed, match="somebody"):
+            await rig.secrets.access(ALICE, NS, "key")
+        with pytest.raises(AuditUnavailable):
+            await rig.vault.unseal(ALICE, [KEY_FILE])
+        assert rig.vault.is_sealed
+        sealed = rig.clock.now()
+        rig.clock.advance(seconds=60)
+        rig.audit.problem = ""
+        await rig.vault.unseal(ALICE, [KEY_FILE])
+        seal, unseal = (await rig.records())[-2:]
+        assert (seal.action, seal.actor, seal.request_id) == ("keyring.seal", ALICE.name, "c")
+        assert seal.facts["sealed"] == sealed.isoformat()
+        assert unseal.action == "keyring.unseal"
+
+
+async def test_sealing_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys go at once, also while somebody holds the vault with work that takes long; what that opens is sealed again."""
+    async with running() as rig:
+        await rig.vault.seal(ALICE)
+        is_opening, may_open = asyncio.Event(), asyncio.Event()
+        unlock_slots = unlock.UnlockSlots.open
+
+        async def slowly(slots: unlock.UnlockSlots, materials: Sequence[Material]) -> tuple[bytes, str]:
+            is_opening.set()
+            await may_open.wait()
+            return await unlock_slots(slots, materials)
+
+        monkeypatch.setattr(unlock.UnlockSlots, "open", slowly)
+        unsealing = asyncio.create_task(rig.vault.unseal(ALICE, [KEY_FILE]))
+        await is_opening.wait()
+        sealing = asyncio.create_task(rig.vault.seal(ALICE))
+        may_open.set()
+        await asyncio.gather(unsealing, sealing)
+        assert rig.vault.is_sealed
 
 
 async def test_slots_of_another_store_do_not_open() -> None:

@@ -210,9 +210,7 @@ ROTATE = Operation(
     lambda number: ("secrets.rotate", {"version": number + 2}),
 )
 DELETE = Operation(_delete, _deleted, _told("secrets.delete"))
-UNDELETE = Operation(
-    lambda daemon, number: daemon.undelete(f"gone{number}"), _undeleted, _told("secrets.undelete")
-)
+UNDELETE = Operation(lambda daemon, number: daemon.undelete(f"gone{number}"), _undeleted, _told("secrets.undelete"))
 DESTROY = Operation(_destroy, _destroyed, lambda number: ("secrets.destroy", {"version": number}))
 IMPORT = Operation(_import, _imported, lambda number: ("secrets.import", {"version": number + 2, "changed": True}))
 IMPORT_BULK = Operation(_import_bulk, _imported_bulk, None)
@@ -240,9 +238,7 @@ def _added(label: str) -> Change:
 
 def _remove_slot(daemon: Mortal, number: int) -> object:
     found = slot_id(daemon, f"spare{number}")
-    return daemon.seals.RemoveUnlockSlot(
-        seal_pb2.RemoveUnlockSlotRequest(slot_id=found), timeout=PATIENCE_SECONDS
-    )
+    return daemon.seals.RemoveUnlockSlot(seal_pb2.RemoveUnlockSlotRequest(slot_id=found), timeout=PATIENCE_SECONDS)
 
 
 def _rekey_slot(daemon: Mortal, number: int) -> object:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from e2e.daemon import PATIENCE_SECONDS, VESTRYD, Daemon, until
 from vestry import connect
 from vestry.v1 import (
     access_pb2,
     access_pb2_grpc,
+    admin_pb2,
     seal_pb2,
     seal_pb2_grpc,
     secrets_pb2,
@@ -51,7 +54,7 @@ class SecretState:
 
 @dataclass
 class State:
-    """What can be seen of a daemon: secrets by name, labels of slots, terms, the policy's rules, tokens by what they are for."""
+    """What can be seen of a daemon: secrets by name, slots by label, the keyring's terms, rules, tokens by description."""
 
     secrets: dict[str, SecretState]
     slots: set[str]
@@ -78,8 +81,10 @@ class Mortal(Daemon):
     secrets: secrets_pb2_grpc.SecretsServiceStub
     token_service: tokens_pb2_grpc.TokenServiceStub
 
-    def __init__(self, place: Path, settings: dict[str, object] | None = None) -> None:
-        self._variables = {VARIABLE: ""}
+    def __init__(
+        self, place: Path, settings: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._variables = {**(environ or {}), VARIABLE: ""}
         super().__init__(place, settings, environ=self._variables)
         self.tokens: dict[str, str] = {}
         self.keys = place / "keys"
@@ -95,6 +100,10 @@ class Mortal(Daemon):
         self.token_service = tokens_pb2_grpc.TokenServiceStub(self._channel)
         return self
 
+    def setenv(self, name: str, value: str) -> None:
+        """Set a variable for the runs to come."""
+        self._variables[name] = value
+
     def start_to_die(self, failpoint: str, command: Sequence[str] = VESTRYD) -> bool:
         """Start it with a failpoint, and return whether it got as far as READY."""
         self._variables[VARIABLE], self._command = failpoint, command
@@ -107,6 +116,11 @@ class Mortal(Daemon):
         finally:
             self._variables[VARIABLE], self._command = "", VESTRYD
         return True
+
+    @property
+    def log_file(self) -> Path:
+        """The file that it prints to, in all its runs."""
+        return self._log
 
     def whoami(self, token: str) -> str:
         """Return who a token makes its bearer."""
@@ -153,6 +167,21 @@ class Mortal(Daemon):
         request = secrets_pb2.AccessSecretRequest(name=name, version=version)
         return self.secrets.AccessSecret(request, timeout=PATIENCE_SECONDS).value
 
+    def put(self, name: str, value: bytes, **fields: Any) -> int:
+        """Put a value, and return its version."""
+        request = secrets_pb2.PutSecretRequest(name=name, value=value, **fields)
+        return self.secrets.PutSecret(request, timeout=PATIENCE_SECONDS).version
+
+    def rule(self, name: str, rule: object) -> None:
+        """Make a rule of the policy, or take it away with None."""
+        patch = json.dumps({"rules": {name: rule}}).encode()
+        self.access.UpdatePolicy(access_pb2.UpdatePolicyRequest(merge_patch=patch), timeout=PATIENCE_SECONDS)
+
+    def problems(self, component: str) -> list[str]:
+        """Return what its status says is wrong with a component."""
+        status = self.admin.GetStatus(admin_pb2.GetStatusRequest(), timeout=PATIENCE_SECONDS)
+        return [one.message for one in status.problems if one.component == component]
+
     def undelete(self, name: str) -> None:
         """Take a deletion back."""
         self.secrets.UndeleteSecret(secrets_pb2.UndeleteSecretRequest(name=name), timeout=PATIENCE_SECONDS)
@@ -162,6 +191,21 @@ class Mortal(Daemon):
         terms = {one.term: _TERMS[one.state] for one in status.terms}
         at_rest = not status.running and not status.remaining and "decrypt-only" not in terms.values()
         return terms if at_rest else {}
+
+
+@contextmanager
+def mortal(
+    place: Path, settings: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Mortal]:
+    """Give a daemon that isn't started yet; it is ended, and its log shown if a test fails."""
+    daemon = Mortal(place, settings, environ)
+    daemon.tree.mkdir()
+    try:
+        yield daemon
+    finally:
+        daemon.close()
+        sys.stdout.write(daemon.log())
+        assert "Traceback" not in daemon.log()
 
 
 def _hidden(one: SecretState) -> SecretState:

@@ -8,15 +8,14 @@ from typing import Any
 
 from vestryd.__main__ import main
 from vestryd.domain import unlock
-
-_make_slot = unlock.make_slot
+from vestryd.domain.slots import make_slot
 
 
 def _made(root_key: bytes, *arguments: Any, label: str, **options: Any) -> Any:
     key = os.urandom(len(root_key)) if label == "untrue" else root_key
-    return _make_slot(key, *arguments, label=label, **options)
+    return make_slot(key, *arguments, label=label, **options)
 
 
 if __name__ == "__main__":
-    unlock.make_slot = _made
+    unlock.make_slot = _made  # type: ignore[attr-defined] # it is where the weakness is put in
     sys.exit(main())

@@ -158,6 +158,17 @@ def test_format_follows_the_stream(form: str, stream: io.StringIO, is_json: bool
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
+def test_no_value_moves_the_cursor_or_begins_a_line(form: str) -> None:
+    """What callers say stays in its place, whoever reads the log at a terminal."""
+    stream = configured(form=form)
+    structlog.get_logger().info("document.applied", message="\x1b[2Jx\r\n<3>fake \u202e", nested=["\x1b[2J"])
+    logging.getLogger("grpc").warning("peer said \x1b[2J\nfake")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
 def test_the_journal_gets_priorities(form: str, tmp_path: Path) -> None:
     """When the stream is the journal's, each line begins with its priority, also each line of a traceback."""
     path = tmp_path / "journal"

@@ -136,6 +136,7 @@ class TestQuestions:
         async with serving(POLICY) as asking:
             assert len((await asking.ask("CheckAccess", questions(*[("config.read", "a")] * 100))).allowed) == 100
             assert (await asking.refusal("CheckAccess", questions(*[("config.read", "a")] * 101)))[0] == "INVALID_FIELD"
+            assert (await asking.refusal("CheckAccess", questions(("config.read", "a" * 513))))[0] == "INVALID_FIELD"
 
     async def test_explain_tells_about_anybody(self) -> None:
         """By a name, by the groups that a credential would assert, and the rule that decides or comes nearest."""

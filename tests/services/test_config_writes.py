@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from callers import user
 from services.daemon import Refused, reason_of, serving, sources
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
@@ -96,6 +97,14 @@ class TestUpdateConfig:
             assert await reason_of(services, "UpdateConfig", update) == "REQUEST_ID_REUSED"
             rollback = pb.RollbackConfigRequest(version=1, request_id="r")
             assert await reason_of(services, "RollbackConfig", rollback) == "REQUEST_ID_REUSED"
+
+    async def test_an_id_is_for_one_caller(self) -> None:
+        """Another caller with the same request is not answered in the first one's place."""
+        async with serving(sources=sources(default={"a": 1})) as services:
+            await services.update(b'{"a": 2}', request_id="r")
+            services.callers.caller = user("bob")
+            update = pb.UpdateConfigRequest(merge_patch=b'{"a": 2}', request_id="r")
+            assert await reason_of(services, "UpdateConfig", update) == "REQUEST_ID_REUSED"
 
     async def test_a_repetition_is_answered_when_the_history_is_gone(self) -> None:
         """That it was done is told, and what it changed no longer."""

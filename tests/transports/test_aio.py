@@ -50,6 +50,15 @@ class TestCalls:
             assert (seen.metadata["x-raw-bin"], seen.request_id) == (b"\0\1", "id-1")
             assert seen.caller.address == ip_address("127.0.0.1")
 
+    async def test_of_two_values_of_a_name_none_is_chosen(self) -> None:
+        """They are one value, as in HTTP: who adds a credential to a call neither replaces the first nor is overruled."""
+        async with serving() as served, served.channel() as channel:
+            metadata = (("authorization", "Bearer a"), ("authorization", "Bearer b"), ("x-other", "c"))
+            await unary(channel, GET, REQUEST, metadata=metadata)
+            (seen,) = served.handlers.calls
+            assert seen.metadata["authorization"] == "Bearer a, Bearer b"
+            assert seen.metadata["x-other"] == "c"
+
     async def test_a_failure_carries_its_details(self) -> None:
         """The status in the trailing metadata says what code and message say, and why."""
         async with serving() as served, served.channel() as channel:

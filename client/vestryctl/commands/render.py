@@ -16,6 +16,7 @@ import click
 from vestry import paths
 from vestry.errors import DeadlineExceeded, InvalidPath, RemoteError, SecretWithheld, Unavailable, VestryError
 from vestryctl.app import App, pass_app
+from vestryctl.child_environment import child_environment
 from vestryctl.documents import read_text
 from vestryctl.failures import ExitCode, Failure
 from vestryctl.options import Command, Utf8, namespace_option
@@ -134,11 +135,13 @@ class _Rendering:
         if not self.command:
             return
         try:
-            code = subprocess.run(self.command, check=False).returncode  # noqa: S603 - the caller's own command
+            done = subprocess.run(self.command, env=child_environment(), check=False)  # noqa: S603 - the caller's own command
         except OSError as error:
             raise Failure(f"can't run {self.command[0]}: {error.strerror}") from error
-        if code:
-            raise Failure(f"{self.file} is written, but {self.command[0]} failed (its exit status is {code})")
+        if done.returncode:
+            raise Failure(
+                f"{self.file} is written, but {self.command[0]} failed (its exit status is {done.returncode})"
+            )
 
     def _wanted(self, place: Place) -> Wanted | None:
         """Return what a place asks the daemon for; None when it doesn't."""

@@ -16,6 +16,7 @@ from vestry.errors import DeadlineExceeded, Unavailable, VestryError
 from vestry.paths import Keys
 from vestryctl import completing
 from vestryctl.app import App, pass_app
+from vestryctl.child_environment import child_environment
 from vestryctl.failures import Failure
 from vestryctl.options import Command, Seconds, namespace_option
 from vestryctl.supervision import Reaction, Supervisor
@@ -87,6 +88,9 @@ class Reacting(click.ParamType[signal.Signals | str]):
     metavar="SPAN",
     help="On a restart, the time from SIGTERM to SIGKILL. [default: 10s]",
 )
+@click.option(
+    "--pass-token", is_flag=True, help="Let the command have VESTRY_TOKEN and VESTRY_TOKEN_FILE, if you have them."
+)
 @namespace_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True, metavar="-- COMMAND [ARGUMENT]...")
 @pass_app
@@ -98,14 +102,16 @@ def run(
     grace: float,
     namespace: str,
     command: tuple[str, ...],
+    *,
+    pass_token: bool,
 ) -> None:
     """Run a command with secrets and configuration in its environment.
 
     Values are in its environment, never in an argument, which every process on the machine could read; note that a
-    command's own children inherit its environment. The command takes the place of this program, so signals reach it, and
-    its exit code is what the caller sees. With --on-change this program stays, forwards signals, and ends as the command
-    does, with 128 + n when signal n ended it. References from configuration to secrets are resolved; a change of the
-    secret behind one is not noticed.
+    command's own children inherit its environment. Your token, VESTRY_TOKEN or VESTRY_TOKEN_FILE, is kept from it. The
+    command takes the place of this program, so signals reach it, and its exit code is what the caller sees. With
+    --on-change this program stays, forwards signals, and ends as the command does, with 128 + n when signal n ended it.
+    References from configuration to secrets are resolved; a change of the secret behind one is not noticed.
     """
     wanted: dict[str, Wanted] = {
         **{variable: SecretWanted(own or namespace, name) for variable, name, own in secrets},
@@ -113,7 +119,7 @@ def run(
     }
     if len(wanted) != len(secrets) + len(configs):
         raise click.UsageError("a variable is given twice.")
-    running = _Running(app, wanted, command, on_change)
+    running = _Running(app, wanted, command, on_change, pass_token)
     if on_change == "ignore":
         running.take_over()
     supervisor = Supervisor(running, grace_seconds=grace)
@@ -129,6 +135,7 @@ class _Running:
     wanted: Mapping[str, Wanted]
     command: tuple[str, ...]
     reaction: signal.Signals | str
+    passes_token: bool
 
     def __post_init__(self) -> None:
         self._values = self._read()
@@ -176,7 +183,8 @@ class _Running:
         return values
 
     def _environment(self) -> dict[bytes, bytes]:
-        return {**os.environb, **{variable.encode(): value for variable, value in self._values.items()}}
+        inherited = dict(os.environb) if self.passes_token else child_environment()
+        return {**inherited, **{variable.encode(): value for variable, value in self._values.items()}}
 
     def _fail_to_start(self, error: OSError) -> NoReturn:
         code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE

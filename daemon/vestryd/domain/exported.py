@@ -18,7 +18,7 @@ from vestryd.domain.aead import KEY_BYTES, NONCE_BYTES, SEALED_KEY_BYTES, TAG_BY
 from vestryd.domain.binary import fields
 from vestryd.domain.errors import InvalidField, UnlockRefused
 from vestryd.domain.jsonvalue import Json, canonical
-from vestryd.domain.kdf import MIN_ITERATIONS, SALT_BYTES, derive, stretch
+from vestryd.domain.kdf import MAX_ITERATIONS, MIN_ITERATIONS, SALT_BYTES, derive, stretch
 
 _DOMAIN = "vestry/export/v1"
 _MAGIC = b"vestry secret 1\n"
@@ -72,7 +72,10 @@ def read(file: bytes, passphrase: bytes) -> ExportedSecret:
 
 
 class ExportReader:
-    """Reads the files of an export. Lives as long as the import, and keeps the keys that it derived until then."""
+    """Reads the files of an export. Lives as long as the import, and keeps the keys that it derived until then.
+
+    All the keys of an import together take no more than MAX_ITERATIONS, as the files say how dear each of them is.
+    """
 
     def __init__(self, passphrase: bytes) -> None:
         self._passphrase = passphrase
@@ -100,6 +103,8 @@ class ExportReader:
 
     def _key(self, salt: bytes, iterations: int) -> ExportKey:
         if (salt, iterations) not in self._keys:
+            if self._keys and iterations + sum(spent for _, spent in self._keys) > MAX_ITERATIONS:
+                raise InvalidField("file", "it takes too many iterations beside the others: import it by itself")
             self._keys[salt, iterations] = ExportKey.derive(self._passphrase, salt, iterations=iterations)
         return self._keys[salt, iterations]
 

@@ -72,6 +72,15 @@ class LocalTokens:
         self._remember(text, caller)
         return caller if address is None else replace(caller, address=address)
 
+    def recheck(self, caller: Caller) -> None:
+        """Return while what a caller began may go on. Raises CredentialsInvalid.
+
+        On the unix socket that is for as long as it likes: the kernel said who it is, and the process at the other end stays
+        the same. Over TCP only the token speaks for it, which somebody else may have got hold of, and which ends.
+        """
+        if caller.address is not None:
+            self._check_time(caller)
+
     def _caller(self, text: str) -> Caller:
         claims = self._claims(text)
         names = {f"uid:{claims['uid']}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -127,7 +127,7 @@ class Transfer:
             self._values.check(head)
         return heads
 
-    async def give_out(self, act: Act, heads: Sequence[Head], passphrase: bytes) -> AsyncGenerator[ExportedFile, None]:
+    async def give_out(self, act: Act, heads: Iterable[Head], passphrase: bytes) -> AsyncGenerator[ExportedFile, None]:
         """Yield the current version of each as a file, once that is recorded."""
         key = await asyncio.to_thread(ExportKey.derive, passphrase, os.urandom(SALT_BYTES))
         for chosen in heads:

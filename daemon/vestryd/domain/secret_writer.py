@@ -32,9 +32,13 @@ Make = Callable[[Registry, Moment], Sequence[Plan]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What makes a write safe to repeat: its id, the secret, and what is asked for, in bytes that nobody else sees."""
+    """What makes a write safe to repeat: its id, who asks, the secret, and what is asked for, in bytes that nobody else sees.
+
+    Only who asked is answered again: another caller with the same id could else try guesses at the value on it.
+    """
 
     id: str
+    author: str
     namespace: str
     name: str
     content: bytes = field(repr=False)
@@ -184,7 +188,7 @@ class Writer:
 
 def _fingerprint(mac_key: bytes, request: Request) -> str:
     """Return what tells a repetition from another request; keyed, since a guess at a value could be tried on it."""
-    content = fields(request.namespace, request.name, request.content)
+    content = fields(request.author, request.namespace, request.name, request.content)
     return authenticate(mac_key, "secret-request", request_key(request.id), content).hex()
 
 

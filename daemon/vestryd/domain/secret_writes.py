@@ -84,7 +84,7 @@ class SecretWrites:
             return [put(head, made, settings, moment)]
 
         asked = joined("put", _bytes(content), _settings_bytes(settings), str(expected_version))
-        request = Request(request_id, namespace, name, asked) if request_id else None
+        request = Request(request_id, caller.name, namespace, name, asked) if request_id else None
         act = act_of(caller, "secrets.put", path, call_id)
         return (await self._writer.write(act, make, "secrets.put", request))[0]
 
@@ -137,7 +137,7 @@ class SecretWrites:
             return [_rotation(head, step, made, grace, moment)]
 
         asked = joined("rotate", step.value, _bytes(content), str(grace), str(expected_version))
-        request = Request(request_id, namespace, name, asked) if request_id else None
+        request = Request(request_id, caller.name, namespace, name, asked) if request_id else None
         act = act_of(caller, "secrets.rotate", path, call_id, step=step.value)
         return (await self._writer.write(act, make, "secrets.rotate", request))[0]
 

@@ -16,7 +16,7 @@ from vestryd.domain.clock import Clock
 from vestryd.domain.errors import InvalidField, VestryError
 from vestryd.domain.identity import Caller
 from vestryd.domain.secret_events import Change
-from vestryd.domain.secret_heads import Label, namespace_path
+from vestryd.domain.secret_heads import Head, Label, namespace_path, secret_path
 from vestryd.domain.secret_index import INDEX, Index, encode_index
 from vestryd.domain.secret_mirror import Mirror
 from vestryd.domain.secret_reads import SecretReads, checked_namespace, checked_path
@@ -156,13 +156,17 @@ class Secrets(SecretReads, SecretWrites):
     ) -> AsyncGenerator[ExportedFile, None]:
         """Yield current values as files; no names: all that are neither deleted nor expired. Each is recorded before.
 
-        Raises SecretNotFound, SecretUnusable for one that is named, before any is sent; UnlockRefused, RecordDamaged.
+        It gives values away, so the caller must be allowed `secrets.access` on each: a rule that denies one holds here too.
+        Raises PermissionDenied, SecretNotFound, SecretUnusable before any is sent; UnlockRefused, RecordDamaged.
         """
         path = namespace_path(checked_namespace(namespace))
         self._guard.require(caller, "secrets.export", path)
-        heads = self._transfer.choose(namespace, names)
+        for name in names:
+            self._guard.require(caller, "secrets.access", checked_path(namespace, name))
+        heads = [self._accessible(caller, head) for head in self._transfer.choose(namespace, names)]
         act = act_of(caller, "secrets.export", path, call_id)
-        async with aclosing(self._transfer.give_out(act, heads, passphrase)) as files:
+        still_accessible = (self._accessible(caller, head) for head in heads)  # asked of each when its turn comes
+        async with aclosing(self._transfer.give_out(act, still_accessible, passphrase)) as files:
             async for file in files:
                 yield file
 
@@ -179,15 +183,22 @@ class Secrets(SecretReads, SecretWrites):
     ) -> list[Imported]:
         """Take in up to 30 secrets, all or none, and return what became of each, in order.
 
-        Raises VersionMismatch for one that has another value, unless `conflict` says otherwise; SecretNotFound for one that
-        is deleted; InvalidField, UnlockRefused, LimitExceeded.
+        The caller must be allowed `secrets.put` on each as well. Raises VersionMismatch for one that has another value,
+        unless `conflict` says otherwise; SecretNotFound for one that is deleted; InvalidField, UnlockRefused, LimitExceeded.
         """
         path = namespace_path(checked_namespace(namespace))
         self._guard.require(caller, "secrets.import", path)
         _ = self._mirror.registry
         incoming = await read_items(namespace, items, passphrase)
+        for one in incoming:
+            self._guard.require(caller, "secrets.put", secret_path(namespace, one.name))
         act = act_of(caller, "secrets.import", path, call_id)
         return await self._transfer.take_in(act, namespace, incoming, conflict, is_trial=dry_run)
+
+    def _accessible(self, caller: Caller, head: Head) -> Head:
+        """Return a head whose value `caller` may have. Raises PermissionDenied."""
+        self._guard.require(caller, "secrets.access", head.path)
+        return head
 
     def _loaded(self) -> None:
         self._rotations.begin(self._mirror.registry.heads())

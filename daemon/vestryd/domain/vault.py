@@ -19,6 +19,7 @@ from vestry.audit_record import Fact, Outcome
 from vestryd.domain.access import Guard
 from vestryd.domain.aead import KEY_BYTES
 from vestryd.domain.audit import DAEMON, AuditLog
+from vestryd.domain.audit import Entry as AuditEntry
 from vestryd.domain.audited import Act, act_of, audited
 from vestryd.domain.clock import Clock
 from vestryd.domain.errors import AuditUnavailable, Conflict, RecordDamaged, Sealed, StoreUnavailable, UnlockRefused
@@ -69,6 +70,7 @@ class Vault:
         self._keys: Keys | None = None
         self._why_sealed = "they are not opened yet"
         self._tampering = ""
+        self._owed: list[AuditEntry] = []  # sealings that the audit log has no record of yet
 
     @property
     def is_sealed(self) -> bool:
@@ -135,19 +137,34 @@ class Vault:
             await self._adopt(keys)
 
     async def seal(self, caller: Caller, *, call_id: str = "") -> None:
-        """Drop the keys. Idempotent."""
+        """Drop the keys, whatever else is under way. Idempotent.
+
+        It only takes power away, so nothing may hold it up: a log that can't record it gets the record later, before anybody
+        unseals.
+        """
         self._guard.require(caller, "keyring.seal", RESOURCE)
-        async with self._lock, audited(self._audit, act_of(caller, "keyring.seal", RESOURCE, call_id)):
-            self._drop(BY_HAND)
+        was_open, time = self._keys is not None, self._clock.now()
+        self._drop(BY_HAND)
+        act = act_of(caller, "keyring.seal", RESOURCE, call_id)
+        try:
+            await self._audit.record(act.entry())
+        except AuditUnavailable:
+            if was_open:
+                self._owed.append(act.entry(sealed=time.isoformat()))
+        async with self._lock:
+            if self._keys is not None:  # an opening was under way
+                self._drop(BY_HAND)
 
     async def unseal(self, caller: Caller, materials: Sequence[Material], *, call_id: str = "") -> str:
         """Open with one of the materials, and return the slot's id. Idempotent. Raises UnlockRefused, RecordDamaged."""
         self._guard.require(caller, "keyring.unseal", RESOURCE)
-        async with self._lock, audited(self._audit, act_of(caller, "keyring.unseal", RESOURCE, call_id)):
-            if self._keys is None:
-                await self._slots.load()
-                await self._adopt(await self._unlock(materials))
-            return self.slot_id
+        async with self._lock:
+            await self._record_owed()
+            async with audited(self._audit, act_of(caller, "keyring.unseal", RESOURCE, call_id)):
+                if self._keys is None:
+                    await self._slots.load()
+                    await self._adopt(await self._unlock(materials))
+                return self.slot_id
 
     async def add_slot(self, caller: Caller, material: Material, *, label: str = "", call_id: str = "") -> Slot:
         """Add a slot, which is read back and opened. Raises Sealed, LimitExceeded, UnlockRefused, InvalidField."""
@@ -301,10 +318,17 @@ class Vault:
         if generation > keys.generation:
             self._keys = replace(keys, keyring=keyring, generation=generation, revision=entry.mod_revision)
             self._tampering = ""
-            for hook in self.on_rotated:
-                hook()
+            if keyring.active.number != keys.keyring.active.number:
+                for hook in self.on_rotated:
+                    hook()
         elif keyring != keys.keyring:
             self._tampering = "an older keyring was put back into the store: restore a backup"
+
+    async def _record_owed(self) -> None:
+        """Record the sealings that could not be. Raises AuditUnavailable."""
+        while self._owed:
+            await self._audit.record(self._owed[0])
+            del self._owed[0]
 
     async def _note(self, action: str, outcome: Outcome, **facts: Fact) -> None:
         with suppress(AuditUnavailable):

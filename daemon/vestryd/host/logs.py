@@ -128,7 +128,23 @@ def _render_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) ->
 
 def _console(*, colors: bool) -> Render:
     # structlog's own choice would print the local variables of each frame, secrets included.
-    return structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+
+    def render(logger: WrappedLogger, method: str, event_dict: EventDict) -> str:
+        legible = {
+            name: _legible(value, keep="\n" if name == "exception" else "") if isinstance(value, str) else value
+            for name, value in event_dict.items()
+        }
+        return renderer(logger, method, legible)
+
+    return render
+
+
+def _legible(text: str, *, keep: str = "") -> str:
+    """Return a text with escapes in the place of what would move a terminal's cursor, paint, or begin another line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ from vestryd.domain.errors import InvalidField
 from vestryd.domain.faults import shown
 from vestryd.domain.identity import Address, Caller, Via
 from vestryd.domain.policy_findings import Findings, name_problem
+from vestryd.domain.policy_resources import MAX_PATTERN
 from vestryd.domain.policy_subjects import identity_problem
 
 
@@ -26,6 +27,8 @@ def resource(field: str, named: str) -> str:
     """Return a resource. Raises InvalidField."""
     if not named:
         raise InvalidField(field, "name a resource, such as namespaces/default/config")
+    if len(named) > MAX_PATTERN:
+        raise InvalidField(field, f"it has {len(named)} characters: no resource has more than {MAX_PATTERN}")
     return named
 
 

@@ -35,12 +35,16 @@ class Authentication:
         self._certificates = certificates
 
     def identify(self, peer: Peer, metadata: Mapping[str, str | bytes]) -> Caller | Awaitable[Caller]:
-        """Return the caller; an awaitable for a token that is good for one call, since using it up takes a commit."""
+        """Return the caller; an awaitable for a token that is good for one call, since using it up takes a commit.
+
+        A certificate that is revoked is refused with a token too: gRPC lets it connect, and a thief is to get no further.
+        """
+        shown: Caller | None = None
+        if peer.certificate and self._certificates:
+            shown = self._certificates.caller(peer.certificate, peer.address)
         header = metadata.get(HEADER)
         if header is None:
-            if peer.certificate and self._certificates:
-                return self._certificates.caller(peer.certificate, peer.address)
-            return anonymous(peer.address)
+            return shown or anonymous(peer.address)
         if not isinstance(header, str) or header[: len(SCHEME)].lower() != SCHEME:
             raise CredentialsInvalid("the metadata `authorization` must be `Bearer` and a token")
         token = header[len(SCHEME) :].strip()
@@ -49,12 +53,11 @@ class Authentication:
         return self._tokens.authenticate(token, peer.address)
 
     def recheck(self, caller: Caller) -> None:
-        """Return while the credentials of a caller are good. Raises CredentialsInvalid.
-
-        A local caller's are for its stream's life: the kernel said who it is, and the process at the other end stays the same.
-        """
+        """Return while the credentials of a caller are good for what it began. Raises CredentialsInvalid."""
         match caller.via:
             case Via.TOKEN:
                 self._tokens.recheck(caller)
+            case Via.SOCKET:
+                self._local_tokens.recheck(caller)
             case Via.CERTIFICATE if self._certificates:
                 self._certificates.recheck(caller)

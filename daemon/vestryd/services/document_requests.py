@@ -5,6 +5,7 @@ from __future__ import annotations
 from vestry.v1 import common_pb2 as common
 from vestry.v1.access_pb2 import RollbackPolicyRequest, UpdatePolicyRequest
 from vestry.v1.config_pb2 import RollbackConfigRequest, UpdateConfigRequest
+from vestryd.domain.binary import fields
 from vestryd.domain.errors import DocumentInvalid, InvalidField, SourceInvalid
 from vestryd.domain.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, checksum
@@ -30,8 +31,13 @@ def write(request: WriteRequest, call: Call) -> Write:
         dry_run=request.dry_run,
         request_id=request.request_id,
         call_id=call.request_id,
-        fingerprint=checksum(call.method.path.encode() + request.SerializeToString(deterministic=True)),
+        fingerprint=checksum(_asked(request, call)),
     )
+
+
+def _asked(request: WriteRequest, call: Call) -> bytes:
+    """Return who asks for what: another caller with the same request_id is not answered in its place."""
+    return fields(call.method.path, call.caller.name, request.SerializeToString(deterministic=True))
 
 
 def check_request_id(request_id: str) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
-import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -31,13 +29,13 @@ from vestryd.services.pipeline import CallFailed, Pipeline, Route
 from vestryd.services.status import Failure
 from vestryd.transports.aio_standard import StandardServices
 from vestryd.transports.tls import ServerTls
+from vestryd.transports.unix_sockets import MAX_PATH_BYTES, check_free, guard
 
 RpcContext = aio.ServicerContext[Any, Any]
 PeerOf = Callable[[RpcContext], Peer]
 
 STATUS_DETAILS = "grpc-status-details-bin"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
-MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path, less its terminating null
 REPLY_BYTES = 8 * 1024 * 1024  # a version with its layers and its effective document is at most 2 MiB of JSON
 CUT_OFF_SECONDS = 0.25  # for the calls that are cut off to end here
 
@@ -89,7 +87,7 @@ class AioServer:
     async def start(self) -> None:
         """Listen. Standard health says NOT_SERVING until `ready`. Raises AddressUnusable."""
         if self._unix:
-            _check_unix_socket(self._unix.path)
+            check_free(self._unix.path)  # grpcio would take it over without a word
             self._bind(f"unix:{self._unix.path}")
             self._has_socket = True
             self.listeners.append(f"unix:{self._unix.path}")
@@ -98,7 +96,7 @@ class AioServer:
             self.listeners.append(f"{self._tcp.rpartition(':')[0]}:{port}")
         await self._server.start()
         if self._unix:
-            _guard(self._unix)
+            guard(self._unix.path, mode=self._unix.mode, group=self._unix.group)  # grpcio makes it 0755
 
     def ready(self) -> None:
         """Let standard health say SERVING."""
@@ -183,13 +181,24 @@ def _begin(pipeline: Pipeline, route: Route, peer: Peer, context: RpcContext) ->
     return pipeline.begin(
         route,
         peer=peer,
-        metadata=dict(context.invocation_metadata() or ()),
+        metadata=_metadata(context),
         timeout_seconds=context.time_remaining(),
     )
 
 
 async def _is_known(pipeline: Pipeline, peer_of: PeerOf, context: RpcContext) -> bool:
-    return await pipeline.knows(peer_of(context), dict(context.invocation_metadata() or ()))
+    return await pipeline.knows(peer_of(context), _metadata(context))
+
+
+def _metadata(context: RpcContext) -> dict[str, str | bytes]:
+    """Return the caller's metadata; texts of the same name as one, as HTTP has it: of two credentials none is chosen."""
+    pairs = tuple(context.invocation_metadata() or ())
+    found: dict[str, str | bytes] = dict(pairs)
+    if len(found) < len(pairs):
+        for name in found:
+            if texts := [value for key, value in pairs if key == name and isinstance(value, str)]:
+                found[name] = ", ".join(texts)
+    return found
 
 
 def _peer_of(context: RpcContext) -> Peer:
@@ -215,31 +224,6 @@ def _send_trailing(context: RpcContext, call: Call, failure: Failure | None) -> 
     context.set_trailing_metadata((*call.trailing, *details))
 
 
-def _check_unix_socket(path: Path) -> None:
-    """Raise AddressUnusable when somebody serves on the socket: grpcio would take it over without a word."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise AddressUnusable(f"unix:{path}", "there is a file of that name, which is not a socket")
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            probe.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError):
-        return
-    except OSError as error:
-        raise AddressUnusable(f"unix:{path}", error.strerror or str(error)) from error
-    raise AddressUnusable(f"unix:{path}", "another process serves there")
-
-
-def _guard(unix: UnixSocket) -> None:
-    """Give the socket its mode and group: grpcio makes it 0755 less the umask."""
-    try:
-        if unix.group:
-            shutil.chown(unix.path, group=unix.group)
-        unix.path.chmod(unix.mode)
-    except (OSError, LookupError) as error:
-        raise AddressUnusable(f"unix:{unix.path}", f"its mode or group can't be set: {error}") from error
-
-
 def _why_not(address: str) -> str:
     """Find out why grpcio could not bind an address, by trying it."""
     if address.startswith("unix:"):
@@ -257,8 +241,8 @@ def _why_not(address: str) -> str:
 def _why_no_socket(path: Path) -> str:
     if not path.parent.is_dir():
         return f"the directory {path.parent} doesn't exist"
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        return f"the path is longer than {MAX_SOCKET_PATH_BYTES} bytes"
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        return f"the path is longer than {MAX_PATH_BYTES} bytes"
     if not os.access(path.parent, os.W_OK):
         return f"the directory {path.parent} can't be written to"
     return "grpcio could not bind it"
