@@ -41,6 +41,7 @@ from vestry.secrets import AsyncSecretHandle, AsyncSecrets
 from vestry.snapshot import Change, Snapshot
 from vestry.sync_config import ConfigView
 from vestry.sync_secrets import SecretHandle, Secrets
+from vestry.tls import Tls, TlsUnusable
 
 __all__ = [
     "AlreadyExists",
@@ -75,6 +76,8 @@ __all__ = [
     "Secrets",
     "Snapshot",
     "Subscription",
+    "Tls",
+    "TlsUnusable",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",

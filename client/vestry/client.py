@@ -23,6 +23,7 @@ from vestry.secrets import AsyncSecrets
 from vestry.session import Session, Stubs
 from vestry.sync_config import ConfigView
 from vestry.sync_secrets import Secrets
+from vestry.tls import Tls
 
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _NAMESPACE_RULE = "a name is 1 to 63 of a-z 0-9 - _ . and begins and ends with a letter or a digit"
@@ -34,14 +35,15 @@ class AsyncClient:
 
     `target` is `unix:/path` or `host:port`; by default $VESTRY_ADDRESS, else `unix:/run/vestry/vestry.sock`. `token`
     is the bearer token to send, or the path of a file that holds one; by default $VESTRY_TOKEN, else what the file at
-    $VESTRY_TOKEN_FILE holds, else on a unix socket what the daemon itself gives to the processes of its host. `timeout`
-    is in seconds: the longest wait for a namespace's first state, and the deadline of each call. With `cache_dir` the
+    $VESTRY_TOKEN_FILE holds, else on a unix socket what the daemon itself gives to the processes of its host. `tls` says
+    how to speak TLS on TCP; by default the environment does (Tls.from_environment), else it is plain text. `timeout` is
+    in seconds: the longest wait for a namespace's first state, and the deadline of each call. With `cache_dir` the
     last known good state is kept there, in files that only this user can read, and a view can start from it while the
     daemon is away. A secret's value is kept in memory, never on disk, for `secret_cache_seconds` (0: not at all), and
     while the daemon can't be reached until it is `secret_stale_seconds` old.
 
-    Raises InvalidTarget, CacheUnusable, and CredentialsUnusable: also rather than sending a token to another host in the
-    clear.
+    Raises InvalidTarget, TlsUnusable, CacheUnusable, and CredentialsUnusable: also rather than sending a token to another
+    host in the clear.
 
     Making one touches no network: it opens when it is first used, in that event loop, and lives until `close`, or the
     end of `async with`. Views stay readable after that, and stand still.
@@ -52,6 +54,7 @@ class AsyncClient:
         target: str | None = None,
         *,
         token: str | os.PathLike[str] | None = None,
+        tls: Tls | None = None,
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
@@ -59,7 +62,8 @@ class AsyncClient:
         secret_stale_seconds: float = DEFAULT_KEEPING.stale_seconds,
     ) -> None:
         self.target = resolve_target(target)
-        self._credentials = choose(self.target, token, is_encrypted=choose_tls(self.target) is not None)
+        self._tls = choose_tls(self.target, tls)
+        self._credentials = choose(self.target, token, is_encrypted=self._tls is not None)
         self._timeout_seconds = timeout
         self._policy = reconnect
         self._keeping = Keeping(secret_cache_seconds, secret_stale_seconds)
@@ -140,6 +144,7 @@ class AsyncClient:
                 timeout_seconds=self._timeout_seconds,
                 policy=self._policy,
                 cache=self._cache,
+                tls=self._tls,
                 keeping=self._keeping,
                 check=self._check,
             )
@@ -162,6 +167,7 @@ class Client:
         target: str | None = None,
         *,
         token: str | os.PathLike[str] | None = None,
+        tls: Tls | None = None,
         timeout: float = 10.0,
         cache_dir: str | os.PathLike[str] | None = None,
         reconnect: ReconnectPolicy = _DEFAULT_POLICY,
@@ -171,6 +177,7 @@ class Client:
         self._core = AsyncClient(
             target,
             token=token,
+            tls=tls,
             timeout=timeout,
             cache_dir=cache_dir,
             reconnect=reconnect,

@@ -17,6 +17,7 @@ from vestry.remote import Remote
 from vestry.secret_cache import Keeping, SecretCache
 from vestry.secret_watching import SecretWatch
 from vestry.snapshot import Snapshot
+from vestry.tls import Tls
 from vestry.v1 import (
     access_pb2_grpc,
     admin_pb2_grpc,
@@ -52,6 +53,7 @@ class Session:
         *,
         target: str,
         credentials: Credentials | None,
+        tls: Tls | None,
         timeout_seconds: float,
         policy: ReconnectPolicy,
         cache: Cache | None,
@@ -62,7 +64,7 @@ class Session:
         self.loop = asyncio.get_running_loop()
         self._target = target
         self._timeout_seconds = timeout_seconds
-        self._channel = connect_async(target, credentials=credentials)
+        self._channel = connect_async(target, tls=tls, credentials=credentials)
         self.stubs = Stubs(
             config=config_pb2_grpc.ConfigServiceStub(self._channel),
             admin=admin_pb2_grpc.AdminServiceStub(self._channel),

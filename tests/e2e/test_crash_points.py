@@ -15,8 +15,10 @@ from typing import Any
 import grpc
 import pytest
 
+from e2e import crash_authority as grants
 from e2e import crash_operations as does
-from e2e.crash_operations import Operation, Visit, add_slot, create_token, policy, slot_key, value
+from e2e.crash_authority import add_slot, create_token, policy, slot_key
+from e2e.crash_operations import Operation, Visit, value
 from e2e.daemon import PATIENCE_SECONDS, VESTRYD
 from e2e.mortal import Mortal, State
 from engine import FakeClock
@@ -38,27 +40,27 @@ SIGN_OFTEN = {"audit.checkpoint_seconds": 0.05}
 
 FOUNDING = ("audit.founding", "keyring.found")  # what a daemon does once, before anybody can call it
 VISITS: Mapping[str, Sequence[Visit]] = {  # what a failpoint's name begins with -> how it is visited
-    "access.policy": (Visit(does.CHANGE_POLICY), Visit(does.EDIT_POLICY)),
+    "access.policy": (Visit(grants.CHANGE_POLICY), Visit(grants.EDIT_POLICY)),
     "audit.checkpoint": (Visit(does.PUT, settings=SIGN_OFTEN),),
     "audit.key": (Visit(does.PUT, times=1),),
     "audit.records": (Visit(does.PUT, times=5),),
     "audit.segment": (Visit(does.PUT, times=1, is_aged=True),),
-    "keyring.retire": (Visit(does.ROTATE_KEYRING),),
-    "keyring.rotate": (Visit(does.ROTATE_KEYRING),),
-    "seal.slot.add": (Visit(does.ADD_SLOT), Visit(does.REKEY_SLOT)),
-    "seal.slot.remove": (Visit(does.REMOVE_SLOT), Visit(does.REKEY_SLOT)),
-    "seal.slot.undo": (Visit(does.ADD_UNTRUE_SLOT, times=1, is_untrue=True),),
+    "keyring.retire": (Visit(grants.ROTATE_KEYRING),),
+    "keyring.rotate": (Visit(grants.ROTATE_KEYRING),),
+    "seal.slot.add": (Visit(grants.ADD_SLOT), Visit(grants.REKEY_SLOT)),
+    "seal.slot.remove": (Visit(grants.REMOVE_SLOT), Visit(grants.REKEY_SLOT)),
+    "seal.slot.undo": (Visit(grants.ADD_UNTRUE_SLOT, times=1, is_untrue=True),),
     "secrets.delete": (Visit(does.DELETE),),
     "secrets.destroy": (Visit(does.DESTROY),),
     "secrets.import": (Visit(does.IMPORT),),
     "secrets.put": (Visit(does.PUT), Visit(does.CREATE)),
-    "secrets.rewrap": (Visit(does.ROTATE_KEYRING, first=does.IMPORT_BULK),),
+    "secrets.rewrap": (Visit(grants.ROTATE_KEYRING, first=does.IMPORT_BULK),),
     "secrets.rotate": (Visit(does.ROTATE),),
     "secrets.undelete": (Visit(does.UNDELETE),),
     "secrets.update": (Visit(does.UPDATE),),
-    "tokens.create": (Visit(does.CREATE_TOKEN),),
-    "tokens.revoke": (Visit(does.REVOKE_TOKEN),),
-    "tokens.use": (Visit(does.USE_TOKEN),),
+    "tokens.create": (Visit(grants.CREATE_TOKEN),),
+    "tokens.revoke": (Visit(grants.REVOKE_TOKEN),),
+    "tokens.use": (Visit(grants.USE_TOKEN),),
 }
 
 

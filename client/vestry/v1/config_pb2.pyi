@@ -487,8 +487,8 @@ class UpdateConfigRequest(_message.Message):
     message: _builtins.str
     """Why, for the history; at most 1024 characters."""
     request_id: _builtins.str
-    """Makes the call safe to repeat: a second call with the same id and the same content answers what the first one did,
-    for at least an hour. At most 128 characters of printable ASCII. Empty: no protection.
+    """Makes the call safe to repeat: the same caller's second call with the same id and content answers what the first one
+    did, for at least an hour. At most 128 characters of printable ASCII. Empty: no protection.
     """
     def __init__(
         self,

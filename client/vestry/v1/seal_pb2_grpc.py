@@ -88,7 +88,8 @@ class SealServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Seal(self, request, context):
-        """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent.
+        """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent. It is done also while the
+        audit log can't record; it is recorded before somebody unseals then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

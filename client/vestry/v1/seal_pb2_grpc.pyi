@@ -39,7 +39,9 @@ class SealServiceStub:
     GetSealStatus: _grpc.UnaryUnaryMultiCallable[_seal_pb2.GetSealStatusRequest, _seal_pb2.GetSealStatusResponse]
     """Tells whether the secrets are sealed, and why."""
     Seal: _grpc.UnaryUnaryMultiCallable[_seal_pb2.SealRequest, _seal_pb2.SealResponse]
-    """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent."""
+    """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent. It is done also while the
+    audit log can't record; it is recorded before somebody unseals then.
+    """
     Unseal: _grpc.UnaryUnaryMultiCallable[_seal_pb2.UnsealRequest, _seal_pb2.UnsealResponse]
     """Opens a slot: by a passphrase, or by the sources that the daemon itself has (credential, key file). UNLOCK_REFUSED when
     none opens. Idempotent.
@@ -66,7 +68,9 @@ class SealServiceAsyncStub(SealServiceStub):
     GetSealStatus: _aio.UnaryUnaryMultiCallable[_seal_pb2.GetSealStatusRequest, _seal_pb2.GetSealStatusResponse]  # type: ignore[assignment]
     """Tells whether the secrets are sealed, and why."""
     Seal: _aio.UnaryUnaryMultiCallable[_seal_pb2.SealRequest, _seal_pb2.SealResponse]  # type: ignore[assignment]
-    """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent."""
+    """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent. It is done also while the
+    audit log can't record; it is recorded before somebody unseals then.
+    """
     Unseal: _aio.UnaryUnaryMultiCallable[_seal_pb2.UnsealRequest, _seal_pb2.UnsealResponse]  # type: ignore[assignment]
     """Opens a slot: by a passphrase, or by the sources that the daemon itself has (credential, key file). UNLOCK_REFUSED when
     none opens. Idempotent.
@@ -102,7 +106,9 @@ class SealServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _seal_pb2.SealRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_seal_pb2.SealResponse, _abc.Awaitable[_seal_pb2.SealResponse]]:
-        """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent."""
+        """Drops the keys from memory, until somebody unseals or the daemon starts again. Idempotent. It is done also while the
+        audit log can't record; it is recorded before somebody unseals then.
+        """
 
     @_abc_1.abstractmethod
     def Unseal(

@@ -238,14 +238,15 @@ class SecretsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportSecrets(self, request, context):
-        """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent.
+        """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent. The caller needs
+        secrets.access on each as well: one that it may not access fails the whole export.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportSecrets(self, request, context):
-        """Takes many secrets in, all of them or none: values, or exported files.
+        """Takes many secrets in, all of them or none: values, or exported files. The caller needs secrets.put on each as well.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -79,9 +79,11 @@ class SecretsServiceStub:
     RewrapStatus: _grpc.UnaryUnaryMultiCallable[_secrets_pb2.RewrapStatusRequest, _secrets_pb2.RewrapStatusResponse]
     """Tells how far the wrapping has come."""
     ExportSecrets: _grpc.UnaryStreamMultiCallable[_secrets_pb2.ExportSecretsRequest, _secrets_pb2.ExportSecretsResponse]
-    """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent."""
+    """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent. The caller needs
+    secrets.access on each as well: one that it may not access fails the whole export.
+    """
     ImportSecrets: _grpc.UnaryUnaryMultiCallable[_secrets_pb2.ImportSecretsRequest, _secrets_pb2.ImportSecretsResponse]
-    """Takes many secrets in, all of them or none: values, or exported files."""
+    """Takes many secrets in, all of them or none: values, or exported files. The caller needs secrets.put on each as well."""
 
 @_typing.type_check_only
 class SecretsServiceAsyncStub(SecretsServiceStub):
@@ -134,9 +136,11 @@ class SecretsServiceAsyncStub(SecretsServiceStub):
     RewrapStatus: _aio.UnaryUnaryMultiCallable[_secrets_pb2.RewrapStatusRequest, _secrets_pb2.RewrapStatusResponse]  # type: ignore[assignment]
     """Tells how far the wrapping has come."""
     ExportSecrets: _aio.UnaryStreamMultiCallable[_secrets_pb2.ExportSecretsRequest, _secrets_pb2.ExportSecretsResponse]  # type: ignore[assignment]
-    """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent."""
+    """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent. The caller needs
+    secrets.access on each as well: one that it may not access fails the whole export.
+    """
     ImportSecrets: _aio.UnaryUnaryMultiCallable[_secrets_pb2.ImportSecretsRequest, _secrets_pb2.ImportSecretsResponse]  # type: ignore[assignment]
-    """Takes many secrets in, all of them or none: values, or exported files."""
+    """Takes many secrets in, all of them or none: values, or exported files. The caller needs secrets.put on each as well."""
 
 class SecretsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps the secrets of a fleet. A secret is (namespace, name) and has versions 1, 2, 3, …, whose numbers are never used
@@ -276,7 +280,9 @@ class SecretsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _secrets_pb2.ExportSecretsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_secrets_pb2.ExportSecretsResponse], _abc.AsyncIterator[_secrets_pb2.ExportSecretsResponse]]:
-        """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent."""
+        """Sends current values as files, each encrypted under a passphrase. Each is audited before it is sent. The caller needs
+        secrets.access on each as well: one that it may not access fails the whole export.
+        """
 
     @_abc_1.abstractmethod
     def ImportSecrets(
@@ -284,6 +290,6 @@ class SecretsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _secrets_pb2.ImportSecretsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_secrets_pb2.ImportSecretsResponse, _abc.Awaitable[_secrets_pb2.ImportSecretsResponse]]:
-        """Takes many secrets in, all of them or none: values, or exported files."""
+        """Takes many secrets in, all of them or none: values, or exported files. The caller needs secrets.put on each as well."""
 
 def add_SecretsServiceServicer_to_server(servicer: SecretsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
