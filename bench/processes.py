@@ -119,7 +119,7 @@ def vestryd(directory: Path, namespaces: Iterable[str] = (), *, keep_versions: i
 def _token(target: str) -> str:
     """Return a token for a user who may do everything."""
     with closing(connect(target)) as channel:
-        request = tokens_pb2.CreateTokenRequest(user="root", groups=["administrators"])
+        request = tokens_pb2.CreateTokenRequest(user="root", groups=["vestry-administrators"])
         token: str = tokens_pb2_grpc.TokenServiceStub(channel).CreateToken(request, timeout=READY_SECONDS).token
     return token
 

@@ -256,7 +256,7 @@ class Life:
     def _status(self) -> str:
         namespaces = len(self._core.configs.all())
         text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
-        found = list(problems(self._core, *self._troubles()))
+        found = list(problems(self._core))
         return f"{text}; {found[0].component}: {found[0].message}" if found else text
 
 

@@ -167,7 +167,7 @@ class Daemon:
 
     def token(self, user: str = "tester", *groups: str) -> str:
         """Return a new token for a user; without groups, for an administrator."""
-        request = tokens_pb2.CreateTokenRequest(user=user, groups=groups or ["administrators"])
+        request = tokens_pb2.CreateTokenRequest(user=user, groups=groups or ["vestry-administrators"])
         with connect(self.target) as channel:
             token: str = tokens_pb2_grpc.TokenServiceStub(channel).CreateToken(request, timeout=PATIENCE_SECONDS).token
         return token

@@ -25,10 +25,10 @@ UPDATE = "access.update"  # the action that changes the policy …
 ACCESS = "access"  # … which is this resource
 MAX_CALLERS = 4096  # whose rights are kept at hand
 
-# In force while there is no access document.
+# In force while there is no access document. The group's name is one that no unix group has by accident.
 BUILT_IN: Json = {
-    "groups": {"administrators": {"members": [LOCAL_ADMINISTRATOR]}},
-    "rules": {"administrators": {"subjects": ["group:administrators"], "actions": ["*"], "resources": ["**"]}},
+    "groups": {"vestry-administrators": {"members": [LOCAL_ADMINISTRATOR]}},
+    "rules": {"administrators": {"subjects": ["group:vestry-administrators"], "actions": ["*"], "resources": ["**"]}},
 }
 
 

@@ -141,13 +141,15 @@ class Rewrap:
         return sorted(left)
 
     async def _wrap(self, left: Sequence[str]) -> None:
+        loop = asyncio.get_running_loop()
         while left:
             async with self._writer.alone():
+                began = loop.time()
                 try:
                     left = await self._wrap_page(left)
                 except Conflict as conflict:
                     await self._writer.catch_up(conflict)
-            await asyncio.sleep(0)  # whoever waits to write goes first
+            await asyncio.sleep(loop.time() - began)  # readers and writers have half of the time for themselves
 
     async def _wrap_page(self, left: Sequence[str]) -> Sequence[str]:
         """Wrap what one page of the store has of `left`, and return the rest. Only for who is alone."""
