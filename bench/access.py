@@ -13,7 +13,7 @@ from typing import Any
 from bench.effort import Effort
 from bench.report import Goal, Row
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
-from vestryd.domain.policy import BUILT_IN, Policy, compile_policy
+from vestryd.domain.policy.policy import BUILT_IN, Policy, compile_policy
 from vestryd.services.methods import actions, table
 
 SECTION = "access"

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.effort import Effort
 from bench.report import Row
 from bench.vaults import fill, seconds_to_open
-from vestryd.domain.aead import KEY_BYTES
-from vestryd.domain.slots import SlotKind, make_slot, open_slot
+from vestryd.domain.sealing.aead import KEY_BYTES
+from vestryd.domain.sealing.slots import SlotKind, make_slot, open_slot
 from vestryd.host.clock import SystemClock
 
 SECTION = "unlock"

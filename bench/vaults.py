@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
-from vestryd.domain.secret_transfer import MAX_ITEMS, ImportItem
-from vestryd.domain.secrets import Secrets
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.transfer import MAX_ITEMS, ImportItem
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.store import Store
-from vestryd.domain.vault import Vault
 from vestryd.host.clock import SystemClock
 from vestryd.host.unlocking import UnlockSources
 from vestryd.stores.audit_memory import MemoryAuditLog

@@ -11,14 +11,14 @@ from engine import FakeClock
 from vestry.audit_record import Record
 from vestryd.domain.errors import PermissionDenied
 from vestryd.domain.identity import Caller, Via
-from vestryd.domain.secret_events import Change
-from vestryd.domain.secret_heads import head_key, version_key
-from vestryd.domain.secret_index import INDEX
-from vestryd.domain.secrets import Secrets
-from vestryd.domain.slots import SlotKind
+from vestryd.domain.sealing.slots import SlotKind
+from vestryd.domain.secrets.events import Change
+from vestryd.domain.secrets.heads import head_key, version_key
+from vestryd.domain.secrets.index import INDEX
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.unlock import Material
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.store import Commit, Entry, Store
-from vestryd.domain.unlock import Material
-from vestryd.domain.vault import Vault
 from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
 

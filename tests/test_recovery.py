@@ -12,7 +12,7 @@ from vestryd.domain.audit import AuditLog
 from vestryd.domain.errors import SettingsInvalid, StoreUnusable
 from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.host.clock import SystemClock
 from vestryd.recovery import recover
 from vestryd.settings import Settings

@@ -19,7 +19,7 @@ from vestryd.domain.errors import StoreUnavailable, VestryError, Violation
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
 from vestryd.domain.ingest import Ingestion, Rejection, Reloaded
 from vestryd.domain.layers import Layer
-from vestryd.domain.secret_transfer import ImportConflict
+from vestryd.domain.secrets.transfer import ImportConflict
 from vestryd.domain.store import Store
 from vestryd.host.environment import secrets_from
 from vestryd.host.exposure import exposures

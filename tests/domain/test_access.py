@@ -17,7 +17,7 @@ from vestryd.domain.identity import anonymous
 from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
 from vestryd.domain.policies import recover
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.stores.memory import MemoryStore
 
 ME = Write("tester")
@@ -145,7 +145,7 @@ class TestChanges:
     async def test_a_change_that_would_lock_everybody_out_is_refused(self) -> None:
         """Whether it takes the rule away, or its last member."""
         async with running() as engine:
-            patches: list[Any] = [{"rules": None}, {"groups": {"administrators": {"members": []}}}]
+            patches: list[Any] = [{"rules": None}, {"groups": {"vestry-administrators": {"members": []}}}]
             for patch in patches:
                 with pytest.raises(DocumentInvalid, match="nobody could change this policy"):
                     await engine.policies.patch(patch, ME)

@@ -10,7 +10,7 @@ from vestryd.domain.audit import Entry
 from vestryd.domain.auditor import MAX_UNTOLD_REVISIONS, Auditor
 from vestryd.domain.layered import Write
 from vestryd.domain.policies import recover
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.store import Commit
 from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
@@ -277,6 +277,6 @@ async def test_the_log_knows_how_far_it_has_come_though_it_has_nothing_to_tell()
         async with auditing(engine, log):
             for number in range(MAX_UNTOLD_REVISIONS + 1):
                 await engine.store.commit(Commit(puts={f"token/{number}": b"x"}))
-        told = [one.facts["revision"] for one in await all_of(log) if one.action == "audit.reach"]
+        told = [int(one.facts["revision"]) for one in await all_of(log) if one.action == "audit.reach"]
     assert told
     assert min(told) >= MAX_UNTOLD_REVISIONS

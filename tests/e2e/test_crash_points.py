@@ -27,8 +27,8 @@ from vestry.errors import Unavailable, from_rpc_error
 from vestry.v1 import secrets_pb2
 from vestryd.domain.audit import Entry
 from vestryd.domain.failpoints import NAMES
-from vestryd.domain.slots import Slot, open_slot
-from vestryd.domain.unlock import SLOTS
+from vestryd.domain.sealing.slots import Slot, open_slot
+from vestryd.domain.secrets.unlock import SLOTS
 from vestryd.stores.audit_files import FileAuditLog
 from vestryd.stores.sqlite import SqliteStore
 

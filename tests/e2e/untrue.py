@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from vestryd.__main__ import main
-from vestryd.domain import unlock
-from vestryd.domain.slots import make_slot
+from vestryd.domain.sealing.slots import make_slot
+from vestryd.domain.secrets import unlock
 
 
 def _made(root_key: bytes, *arguments: Any, label: str, **options: Any) -> Any:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from vestryd.domain.secret_transfer import MAX_ITEMS, ImportItem
+from vestryd.domain.secrets.transfer import MAX_ITEMS, ImportItem
 from vestryd.host.environment import Environment, secrets_from
 
 ENVIRON = {"DB": "hunter2", "API_KEY": "k", "EMPTY": "", "LARGE": "x" * 65_537, "RAW": os.fsdecode(b"\xff\xfe")}

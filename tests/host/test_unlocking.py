@@ -9,8 +9,8 @@ import pytest
 
 from host.test_files import NOBODY, as_nobody
 from vestryd.domain.errors import InvalidField, UnlockRefused
-from vestryd.domain.slots import SlotKind
-from vestryd.domain.unlock import Material
+from vestryd.domain.sealing.slots import SlotKind
+from vestryd.domain.secrets.unlock import Material
 from vestryd.host.unlocking import MAX_KEY_BYTES, UnlockSources, _write_new
 
 KEY = bytes(range(32))

@@ -12,7 +12,7 @@ import pytest
 
 from vestry.v1 import access_pb2 as pb
 from vestryd.domain.identity import anonymous
-from vestryd.domain.policy import Policy, compile_policy
+from vestryd.domain.policy.policy import Policy, compile_policy
 from vestryd.services.access_requests import subject
 from vestryd.services.methods import actions, table
 

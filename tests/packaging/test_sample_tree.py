@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from vestryd.domain.formats import parse, require_object
+from vestryd.domain.formats.formats import parse, require_object
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
 from vestryd.domain.layers import Layer, fold
-from vestryd.domain.policy import Policy, compile_policy
-from vestryd.domain.schema import Schema
+from vestryd.domain.policy.policy import Policy, compile_policy
+from vestryd.domain.schema.schema import Schema
 from vestryd.domain.sources import Sources
 from vestryd.host.files import ConfigTree, PolicyFiles
 from vestryd.services.methods import actions, table

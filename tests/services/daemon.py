@@ -17,11 +17,11 @@ from callers import Door, KnownCallers
 from engine import Engine, FakeSources, running
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.errors import UnlockRefused
-from vestryd.domain.secrets import Secrets
-from vestryd.domain.slots import SlotKind
+from vestryd.domain.sealing.slots import SlotKind
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.unlock import Material
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.store import Store
-from vestryd.domain.unlock import Material
-from vestryd.domain.vault import Vault
 from vestryd.services.admin import AdminService, Daemon, Problem
 from vestryd.services.audit import AuditService
 from vestryd.services.call import Call, Peer

@@ -17,7 +17,7 @@ from services.daemon import Refused
 from vestry.v1 import access_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.identity import Caller
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.store import Store
 from vestryd.services.access import AccessService
 from vestryd.services.call import Peer

@@ -15,7 +15,7 @@ from engine import FakeClock
 from vestryd.domain.access import Access, access_kind
 from vestryd.domain.documents import Documents
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via, anonymous
-from vestryd.domain.policy import compile_policy
+from vestryd.domain.policy.policy import compile_policy
 from vestryd.services.call import Call, Peer
 from vestryd.services.methods import Kind, Method, actions, table
 from vestryd.services.pipeline import CallFailed, Pipeline, Route

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from domain.tokens import Desk, desk
+from domain.tokens.desk import Desk, desk
 from engine import FakeClock
 from vestryd.domain.errors import CredentialsInvalid
 from vestryd.domain.identity import Address, Caller, Via
-from vestryd.domain.local_tokens import LocalTokens
+from vestryd.domain.tokens.local import LocalTokens
 from vestryd.services.authentication import Authentication
 from vestryd.services.call import Peer
 

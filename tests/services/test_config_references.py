@@ -16,7 +16,7 @@ from vestry.v1 import secrets_pb2
 from vestryd.domain.errors import AuditUnavailable, RecordDamaged, StoreUnavailable, VestryError
 from vestryd.domain.identity import Caller
 from vestryd.domain.jsonvalue import MAX_DOCUMENT_BYTES
-from vestryd.domain.secret_values import Accessed
+from vestryd.domain.secrets.values import Accessed
 from vestryd.services.call import Call, Peer
 from vestryd.services.methods import table
 from vestryd.services.references import MAX_REFERENCES, resolved

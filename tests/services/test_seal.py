@@ -9,8 +9,8 @@ from services.daemon import KEY, Services, reason_of, serving
 from services.secret_calls import CANARY, keeping, put, refusal, value_of
 from vestry.v1 import seal_pb2 as pb
 from vestry.v1.config_pb2 import ListNamespacesRequest
-from vestryd.domain.slots import SlotKind
-from vestryd.domain.unlock import Material
+from vestryd.domain.sealing.slots import SlotKind
+from vestryd.domain.secrets.unlock import Material
 
 PASSPHRASE = "correct horse battery"
 OTHER_KEY = b"another key of 32 bytes or more..."

@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from callers import Door, KnownCallers
-from domain.tokens import Desk, desk
+from domain.tokens.desk import Desk, desk
 from services.daemon import Refused
 from vestry.v1 import tokens_pb2 as pb
 from vestryd.services.call import Peer

@@ -21,7 +21,7 @@ import uvloop
 from engine import FakeClock
 from vestryd.domain.errors import AddressUnusable
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Via
-from vestryd.domain.local_tokens import LocalTokens
+from vestryd.domain.tokens.local import LocalTokens
 from vestryd.transports import auth_socket
 from vestryd.transports.aio import UnixSocket
 from vestryd.transports.auth_socket import MAX_CONNECTIONS, AuthSocket

@@ -15,11 +15,11 @@ from vestryd.domain.ingest import Ingestion
 from vestryd.domain.policies import Policies
 from vestryd.domain.proposals import Proposals
 from vestryd.domain.retention import Limits, Retention
-from vestryd.domain.secrets import Secrets
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.sources import Sources
 from vestryd.domain.store import Store
-from vestryd.domain.tokens import Tokens
-from vestryd.domain.vault import Vault
+from vestryd.domain.tokens.tokens import Tokens
 from vestryd.host.clock import SystemClock
 from vestryd.host.files import ConfigTree, PolicyFiles
 from vestryd.services.methods import actions, table

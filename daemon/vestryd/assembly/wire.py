@@ -8,8 +8,8 @@ from pathlib import Path
 from vestry._version import __version__
 from vestryd.assembly.core import Core
 from vestryd.assembly.problems import problems
-from vestryd.domain.local_tokens import LocalTokens
 from vestryd.domain.store import Store
+from vestryd.domain.tokens.local import LocalTokens
 from vestryd.host.unlocking import UnlockSources
 from vestryd.services.access import AccessService
 from vestryd.services.admin import AdminService, Daemon

@@ -9,9 +9,9 @@ from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Documents, Kind
 from vestryd.domain.errors import CredentialsMissing, PermissionDenied
 from vestryd.domain.identity import Caller
-from vestryd.domain.policy import BUILT_IN, Policy, compile_policy
-from vestryd.domain.policy_decision import Decision, Explanation
-from vestryd.domain.policy_schema import POLICY_SCHEMA
+from vestryd.domain.policy.decision import Decision, Explanation
+from vestryd.domain.policy.policy import BUILT_IN, Policy, compile_policy
+from vestryd.domain.policy.schema import POLICY_SCHEMA
 
 KIND = "access"
 NAME = "policy"  # of the one document

@@ -14,7 +14,7 @@ from vestryd.domain.layers import Layer
 from vestryd.domain.pointer import join, leaves, resolve, split
 from vestryd.domain.proposals import Proposals
 from vestryd.domain.references import check_references, excuse
-from vestryd.domain.schema import Schema
+from vestryd.domain.schema.schema import Schema
 
 KIND = "config"
 

@@ -26,7 +26,7 @@ from vestryd.domain.errors import (
     Violation,
 )
 from vestryd.domain.jsonvalue import Json, canonical
-from vestryd.domain.schema import Schema
+from vestryd.domain.schema.schema import Schema
 from vestryd.domain.store import Batch, Entry, Snapshot, Store
 from vestryd.domain.versions import HEADS, Head, Version, schema_key, version_key
 

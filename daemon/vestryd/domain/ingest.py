@@ -16,11 +16,11 @@ from datetime import datetime
 from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Document, Documents
 from vestryd.domain.errors import DocumentInvalid, LimitExceeded, SourceInvalid, Violation
-from vestryd.domain.formats import parse, require_object
+from vestryd.domain.formats.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, canonical, checksum
 from vestryd.domain.layers import Layer
 from vestryd.domain.proposals import Contents, Proposal, Proposals
-from vestryd.domain.schema import Schema
+from vestryd.domain.schema.schema import Schema
 from vestryd.domain.sources import SourceFile, Sources
 from vestryd.domain.versions import Cause, Ingested, Slot
 

@@ -9,7 +9,7 @@ from vestryd.domain.ingest import Ingestion
 from vestryd.domain.jsonvalue import Json
 from vestryd.domain.layered import Layered, Write
 from vestryd.domain.layers import Layer
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.proposals import Contents, Outcome, Proposals
 from vestryd.domain.versions import Cause, Version
 

@@ -27,7 +27,7 @@ from vestryd.domain.failpoints import reach
 from vestryd.domain.jsonvalue import Json, canonical, checksum
 from vestryd.domain.layers import Folded, Layer, fold
 from vestryd.domain.patch import diff
-from vestryd.domain.schema import Schema
+from vestryd.domain.schema.schema import Schema
 from vestryd.domain.store import ABSENT, MAX_VALUE_BYTES, Commit, Store
 from vestryd.domain.versions import (
     Answered,

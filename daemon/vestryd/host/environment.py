@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.names import DEFAULT_NAMESPACE, check_namespace, check_secret
-from vestryd.domain.secret_changes import check_value
-from vestryd.domain.secret_transfer import MAX_ITEMS, ImportItem
+from vestryd.domain.secrets.changes import check_value
+from vestryd.domain.secrets.transfer import MAX_ITEMS, ImportItem
 
 
 @dataclass(frozen=True, slots=True)

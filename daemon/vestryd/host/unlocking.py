@@ -8,10 +8,10 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from vestryd.domain.aead import KEY_BYTES
 from vestryd.domain.errors import InvalidField, UnlockRefused
-from vestryd.domain.slots import SlotKind
-from vestryd.domain.unlock import Material
+from vestryd.domain.sealing.aead import KEY_BYTES
+from vestryd.domain.sealing.slots import SlotKind
+from vestryd.domain.secrets.unlock import Material
 
 CREDENTIAL = "vestry.unlock-key"
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"  # systemd.exec(5)

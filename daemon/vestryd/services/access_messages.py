@@ -11,7 +11,7 @@ from vestryd.domain.documents import Document
 from vestryd.domain.ingest import Ingestion, Rejection
 from vestryd.domain.jsonvalue import canonical, checksum
 from vestryd.domain.layers import Layer
-from vestryd.domain.policy import BUILT_IN
+from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.versions import Version
 from vestryd.services.config_messages import layer_number, timestamp
 

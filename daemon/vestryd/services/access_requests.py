@@ -10,9 +10,9 @@ from vestry.v1 import access_pb2 as pb
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.faults import shown
 from vestryd.domain.identity import Address, Caller, Via
-from vestryd.domain.policy_findings import Findings, name_problem
-from vestryd.domain.policy_resources import MAX_PATTERN
-from vestryd.domain.policy_subjects import identity_problem
+from vestryd.domain.policy.findings import Findings, name_problem
+from vestryd.domain.policy.resources import MAX_PATTERN
+from vestryd.domain.policy.subjects import identity_problem
 
 
 def action(field: str, named: str, known: Collection[str]) -> str:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from vestryd.domain.errors import CredentialsInvalid
 from vestryd.domain.identity import Address, Caller, Via, anonymous
-from vestryd.domain.local_tokens import PREFIX as LOCAL_PREFIX
-from vestryd.domain.local_tokens import LocalTokens
-from vestryd.domain.tokens import Tokens
+from vestryd.domain.tokens.local import PREFIX as LOCAL_PREFIX
+from vestryd.domain.tokens.local import LocalTokens
+from vestryd.domain.tokens.tokens import Tokens
 from vestryd.services.call import Peer
 
 HEADER = "authorization"  # metadata

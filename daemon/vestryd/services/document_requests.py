@@ -5,12 +5,12 @@ from __future__ import annotations
 from vestry.v1 import common_pb2 as common
 from vestry.v1.access_pb2 import RollbackPolicyRequest, UpdatePolicyRequest
 from vestry.v1.config_pb2 import RollbackConfigRequest, UpdateConfigRequest
-from vestryd.domain.binary import fields
 from vestryd.domain.errors import DocumentInvalid, InvalidField, SourceInvalid
-from vestryd.domain.formats import parse, require_object
+from vestryd.domain.formats.formats import parse, require_object
 from vestryd.domain.jsonvalue import Json, checksum
 from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
+from vestryd.domain.sealing.binary import fields
 from vestryd.services.call import Call
 
 MAX_MESSAGE_CHARACTERS = 1024

@@ -19,8 +19,8 @@ from vestryd.domain.errors import (
 from vestryd.domain.identity import Caller
 from vestryd.domain.jsonvalue import MAX_DOCUMENT_BYTES, Json
 from vestryd.domain.references import KEY, WITHHELD, Reference, find, replace
-from vestryd.domain.secret_heads import secret_path
-from vestryd.domain.secret_values import Accessed
+from vestryd.domain.secrets.heads import secret_path
+from vestryd.domain.secrets.values import Accessed
 from vestryd.services.call import Call
 
 MAX_REFERENCES = 100

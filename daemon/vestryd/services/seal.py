@@ -8,10 +8,10 @@ from typing import Protocol
 
 from vestry.v1 import seal_pb2 as pb
 from vestryd.domain.errors import InvalidField, UnlockRefused
-from vestryd.domain.secrets import Secrets
-from vestryd.domain.slots import MAX_LABEL_CHARACTERS, PASSPHRASES, Slot, SlotKind
-from vestryd.domain.unlock import Material
-from vestryd.domain.vault import Vault
+from vestryd.domain.sealing.slots import MAX_LABEL_CHARACTERS, PASSPHRASES, Slot, SlotKind
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.unlock import Material
+from vestryd.domain.secrets.vault import Vault
 from vestryd.services.call import Call
 from vestryd.services.config_messages import timestamp
 

@@ -9,11 +9,11 @@ from vestry.v1 import common_pb2 as common
 from vestry.v1 import secrets_pb2 as pb
 from vestryd.domain.clock import Clock
 from vestryd.domain.errors import Sealed
-from vestryd.domain.secret_events import Change, SecretEvent
-from vestryd.domain.secret_heads import Head
-from vestryd.domain.secret_rotation import RotationState
-from vestryd.domain.secrets import Secrets
-from vestryd.domain.vault import Vault
+from vestryd.domain.secrets.events import Change, SecretEvent
+from vestryd.domain.secrets.heads import Head
+from vestryd.domain.secrets.rotation import RotationState
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.vault import Vault
 from vestryd.services import secret_messages as messages
 from vestryd.services.feed import Feed
 from vestryd.services.feed_source import Event, Standing

@@ -9,13 +9,13 @@ from google.protobuf.duration_pb2 import Duration
 
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import secrets_pb2 as pb
-from vestryd.domain.keyring import TermState
-from vestryd.domain.secret_events import Change, SecretEvent
-from vestryd.domain.secret_generators import Base64, Generator, Hex, KeyPair, KeyPairAlgorithm, Password, Uuid
-from vestryd.domain.secret_heads import Head, Version, VersionState
-from vestryd.domain.secret_rewrap import TermProgress
-from vestryd.domain.secret_rotation import NO_GRACE, RotationPolicy, RotationState
-from vestryd.domain.secret_transfer import Imported, ImportOutcome
+from vestryd.domain.sealing.keyring import TermState
+from vestryd.domain.secrets.events import Change, SecretEvent
+from vestryd.domain.secrets.generators import Base64, Generator, Hex, KeyPair, KeyPairAlgorithm, Password, Uuid
+from vestryd.domain.secrets.heads import Head, Version, VersionState
+from vestryd.domain.secrets.rewrap import TermProgress
+from vestryd.domain.secrets.rotation import NO_GRACE, RotationPolicy, RotationState
+from vestryd.domain.secrets.transfer import Imported, ImportOutcome
 from vestryd.services.config_messages import timestamp
 
 _STATES = {

@@ -12,11 +12,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from vestry.v1 import secrets_pb2 as pb
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.names import check_namespace, check_secret
-from vestryd.domain.secret_generators import DEFAULT_SIZE, Base64, Generator, Hex, KeyPair, Password, Uuid
-from vestryd.domain.secret_heads import Label
-from vestryd.domain.secret_rotation import NO_GRACE, RotationPolicy, RotationStep
-from vestryd.domain.secret_settings import FIELDS, Settings
-from vestryd.domain.secret_transfer import ImportConflict, ImportItem
+from vestryd.domain.secrets.generators import DEFAULT_SIZE, Base64, Generator, Hex, KeyPair, Password, Uuid
+from vestryd.domain.secrets.heads import Label
+from vestryd.domain.secrets.rotation import NO_GRACE, RotationPolicy, RotationStep
+from vestryd.domain.secrets.settings import FIELDS, Settings
+from vestryd.domain.secrets.transfer import ImportConflict, ImportItem
 from vestryd.services.call import Call
 from vestryd.services.secret_messages import KEY_PAIR_ALGORITHMS
 

@@ -12,10 +12,10 @@ from vestryd.domain.clock import Clock
 from vestryd.domain.errors import InvalidField, InvalidPageToken
 from vestryd.domain.jsonvalue import checksum
 from vestryd.domain.names import check_namespace
-from vestryd.domain.secret_heads import Head
-from vestryd.domain.secrets import Secrets
+from vestryd.domain.secrets.heads import Head
+from vestryd.domain.secrets.secrets import Secrets
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.store import Store
-from vestryd.domain.vault import Vault
 from vestryd.services import secret_messages as messages
 from vestryd.services import secret_requests as requests
 from vestryd.services.call import Call

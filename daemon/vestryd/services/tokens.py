@@ -10,9 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from vestry.v1 import tokens_pb2 as pb
 from vestryd.domain.errors import InvalidField, InvalidPageToken
 from vestryd.domain.jsonvalue import checksum
-from vestryd.domain.new_token import DEFAULT_TTL, NewToken
-from vestryd.domain.token_records import Token
-from vestryd.domain.tokens import Tokens
+from vestryd.domain.tokens.new import DEFAULT_TTL, NewToken
+from vestryd.domain.tokens.records import Token
+from vestryd.domain.tokens.tokens import Tokens
 from vestryd.services.call import Call
 from vestryd.services.config_messages import timestamp
 from vestryd.services.paging import page_size, page_token, position_of

@@ -25,7 +25,7 @@ from typing import Any, cast
 import structlog
 
 from vestryd.domain.errors import AddressUnusable, LimitExceeded
-from vestryd.domain.local_tokens import LocalTokens, caller_name
+from vestryd.domain.tokens.local import LocalTokens, caller_name
 from vestryd.transports.aio import UnixSocket
 from vestryd.transports.unix_sockets import MAX_PATH_BYTES, check_free, guard
 

@@ -1,0 +1,1 @@
+"""The formats of files: JSON, YAML and TOML, read strictly."""

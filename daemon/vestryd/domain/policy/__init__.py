@@ -1,0 +1,1 @@
+"""The access policy: compiled from its document, and asked who may do what."""

@@ -1,0 +1,1 @@
+"""JSON Schema, as documents are checked by it."""

@@ -1,0 +1,1 @@
+"""How secrets are encrypted: docs/secrets-format.md, in code."""
