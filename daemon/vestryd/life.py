@@ -21,6 +21,7 @@ from vestryd.domain.ingest import Ingestion, Rejection, Reloaded
 from vestryd.domain.layers import Layer
 from vestryd.domain.secrets.transfer import ImportConflict
 from vestryd.domain.store import Store
+from vestryd.host.clock import SystemClock
 from vestryd.host.environment import secrets_from
 from vestryd.host.exposure import exposures
 from vestryd.host.inotify import TreeWatcher, Trigger
@@ -30,6 +31,7 @@ from vestryd.host.signals import Signals
 from vestryd.host.unlocking import UnlockSources
 from vestryd.services.admin import SCRATCH_PREFIX
 from vestryd.settings import Settings
+from vestryd.stores.audit_memory import MemoryAuditLog
 from vestryd.stores.memory import MemoryStore
 
 SWEEP_SECONDS = 60.0
@@ -65,7 +67,7 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
     The tree is taken in by a daemon that nobody can reach.
     """
     store = MemoryStore()
-    core = Core(settings, store, await open_audit_log(settings, store))
+    core = Core(settings, store, MemoryAuditLog(store.store_id, clock=SystemClock()))
     await core.documents.load()
     async with asyncio.TaskGroup() as group, _cancelled(group) as owned:
         owned(core.documents.follow())

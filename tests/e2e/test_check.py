@@ -59,3 +59,22 @@ def test_a_running_daemon_is_not_disturbed(daemon: Daemon) -> None:
     """A check needs neither the store nor the sockets, so it may run beside the daemon."""
     assert daemon.run("--check").returncode == 0
     assert daemon.get()[0] == 1
+
+
+def test_a_check_leaves_a_running_daemon_alone(daemon: Daemon) -> None:
+    """It opens neither the store nor the audit log, which are the daemon's."""
+    done = daemon.run("--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert daemon.update({"name": "changed"}).changed
+
+
+def test_a_policy_that_can_not_be_is_told(make_daemon: Callable[..., Daemon]) -> None:
+    """A policy is part of the tree, and is checked with it."""
+    daemon = make_daemon()
+    daemon.save(
+        "access.json", {"rules": {"bad": {"subjects": ["alice"], "actions": ["config.raed"], "resources": ["a//b"]}}}
+    )
+    done = daemon.run("--check")
+    assert done.returncode == CONFIG
+    for part in ("/rules/bad/actions/0", "config.read", "/rules/bad/resources/0", "/rules/bad/subjects/0"):
+        assert part in done.stderr

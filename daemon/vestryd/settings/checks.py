@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.names import check_environment
 
-MAX_SOCKET_PATH_BYTES = 107  # unix(7)
+MAX_SOCKET_PATH_BYTES = 102  # 107 after unix(7), less the `.auth` of the auth socket beside it
 MAX_PORT = 65_535
 _ADDRESS = re.compile(r"(?:\[(?P<v6>.+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 
