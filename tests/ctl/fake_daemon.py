@@ -43,6 +43,7 @@ class FakeDaemon(FakeConfig, FakeAccess, FakeAudit, admin_pb2_grpc.AdminServiceS
     tokens: FakeTokens = field(default_factory=FakeTokens)
     methods: list[admin_pb2.MethodFigures] = field(default_factory=list)
     problems: list[admin_pb2.Problem] = field(default_factory=list)
+    secret_figures: admin_pb2.SecretFigures | None = None
     backup: bytes = b"SQLite format 3\x00" + bytes(200_000)
     backup_total: int | None = None  # what the first piece claims, if not the truth
 
@@ -106,6 +107,7 @@ class FakeDaemon(FakeConfig, FakeAccess, FakeAudit, admin_pb2_grpc.AdminServiceS
             problems=self.problems,
             methods=self.methods,
             process_id=4711,
+            secrets=self.secret_figures,
         )
 
     def CreateBackup(

@@ -70,6 +70,15 @@ def test_status_shows_the_daemon(ctl: Ctl, daemon: FakeDaemon) -> None:
     assert ctl.json("status")["listeners"] == [daemon.address]
 
 
+def test_status_shows_how_the_secrets_do(ctl: Ctl, daemon: FakeDaemon) -> None:
+    """That they are sealed; else how many there are, and what is due, overdue or damaged, if anything is."""
+    assert "secrets      sealed\n" in ctl("status").stdout
+    daemon.secret_figures = admin_pb2.SecretFigures(secrets=7, versions=9)
+    assert "secrets      7, with 9 versions\n" in ctl("status").stdout
+    daemon.secret_figures.MergeFrom(admin_pb2.SecretFigures(due=1, damaged=2))
+    assert "secrets      7, with 9 versions; 1 due, 2 damaged\n" in ctl("status").stdout
+
+
 def test_status_shows_what_each_method_has_answered(ctl: Ctl, daemon: FakeDaemon) -> None:
     """The figures of requests have a table of their own."""
     method = "/vestry.v1.ConfigService/GetConfig"

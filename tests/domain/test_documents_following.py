@@ -79,7 +79,7 @@ async def test_a_reader_waits_for_a_revision_and_no_longer() -> None:
         assert [waiter.done() for waiter in waiters] == [False, True, True, True]
         await engine.configs.patch("default", {"n": 2}, ME)
         await waiters[0]
-        assert engine.documents._waiters == []
+        assert engine.documents._reached._waiters == []
 
 
 class SlowStore(MemoryStore):

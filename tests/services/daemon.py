@@ -165,6 +165,7 @@ async def serving(
             store=engine.store,
             configs=engine.configs,
             audit=audit,
+            secrets=lambda: None if kept.vault.is_sealed else kept.secrets.figures(),
             watchers=lambda: feed.watchers,
             listeners=_answer(listeners),
             problems=_answer(problems),

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from services.daemon import Refused, serving, sources
+from services.secret_calls import keeping, put
 from vestry.v1 import admin_pb2 as pb
-from vestry.v1 import config_pb2
+from vestry.v1 import config_pb2, secrets_pb2
 from vestryd.domain.versions import HEADS
 from vestryd.services.admin import CHUNK_BYTES, Problem
 from vestryd.stores.sqlite import SqliteStore
@@ -111,3 +113,17 @@ async def test_a_backup_that_is_broken_off_leaves_nothing(tmp_path: Path) -> Non
             assert list(scratch.iterdir()) == []
     finally:
         await store.close()
+
+
+async def test_the_status_tells_how_the_secrets_do() -> None:
+    """How many there are and what is due; nothing while they are sealed."""
+    async with serving() as services:
+        assert not (await services.ask("GetStatus", pb.GetStatusRequest())).HasField("secrets")
+    async with keeping() as services:
+        await put(services, "a")
+        await put(services, "a")
+        period = secrets_pb2.RotationPolicy(period=Duration(seconds=3600))
+        await put(services, "b", settings=secrets_pb2.SecretSettings(rotation=period))
+        services.engine.clock.advance(seconds=3700)
+        found = (await services.ask("GetStatus", pb.GetStatusRequest())).secrets
+        assert (found.secrets, found.versions, found.due, found.overdue, found.damaged) == (2, 3, 1, 0, 0)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from vestry.v1 import common_pb2 as vestry_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vestry/v1/admin.proto\x12\tvestry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vestry/v1/common.proto\"\x12\n\x10GetStatusRequest\"\xd7\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08revision\x18\x04 \x01(\x0b\x32\x18.vestry.v1.StoreRevision\x12\r\n\x05store\x18\x05 \x01(\t\x12\x13\n\x0bstore_bytes\x18\x06 \x01(\x03\x12\x11\n\tlisteners\x18\x07 \x03(\t\x12\x12\n\nnamespaces\x18\x08 \x01(\x03\x12\x10\n\x08watchers\x18\t \x01(\x03\x12$\n\x08problems\x18\n \x03(\x0b\x32\x12.vestry.v1.Problem\x12\x12\n\nprocess_id\x18\x0b \x01(\x03\x12)\n\x07methods\x18\x0c \x03(\x0b\x32\x18.vestry.v1.MethodFigures\"i\n\rMethodFigures\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x11\n\tin_flight\x18\x04 \x01(\x03\x12\x14\n\x0cmean_seconds\x18\x05 \x01(\x01\"]\n\x07Problem\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13\x43reateBackupRequest\"f\n\x14\x43reateBackupResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12*\n\x08revision\x18\x02 \x01(\x0b\x32\x18.vestry.v1.StoreRevision\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x32\xe1\x01\n\x0c\x41\x64minService\x12\x62\n\tGetStatus\x12\x1b.vestry.v1.GetStatusRequest\x1a\x1c.vestry.v1.GetStatusResponse\"\x1a\xd2\xcc\x18\x16\n\x0c\x61\x64min.status\x12\x06\x64\x61\x65mon\x12m\n\x0c\x43reateBackup\x12\x1e.vestry.v1.CreateBackupRequest\x1a\x1f.vestry.v1.CreateBackupResponse\"\x1a\xd2\xcc\x18\x16\n\x0c\x61\x64min.backup\x12\x06\x64\x61\x65mon0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15vestry/v1/admin.proto\x12\tvestry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16vestry/v1/common.proto\"\x12\n\x10GetStatusRequest\"\x82\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x08revision\x18\x04 \x01(\x0b\x32\x18.vestry.v1.StoreRevision\x12\r\n\x05store\x18\x05 \x01(\t\x12\x13\n\x0bstore_bytes\x18\x06 \x01(\x03\x12\x11\n\tlisteners\x18\x07 \x03(\t\x12\x12\n\nnamespaces\x18\x08 \x01(\x03\x12\x10\n\x08watchers\x18\t \x01(\x03\x12$\n\x08problems\x18\n \x03(\x0b\x32\x12.vestry.v1.Problem\x12\x12\n\nprocess_id\x18\x0b \x01(\x03\x12)\n\x07methods\x18\x0c \x03(\x0b\x32\x18.vestry.v1.MethodFigures\x12)\n\x07secrets\x18\r \x01(\x0b\x32\x18.vestry.v1.SecretFigures\"a\n\rSecretFigures\x12\x0f\n\x07secrets\x18\x01 \x01(\x03\x12\x10\n\x08versions\x18\x02 \x01(\x03\x12\x0b\n\x03\x64ue\x18\x03 \x01(\x03\x12\x0f\n\x07overdue\x18\x04 \x01(\x03\x12\x0f\n\x07\x64\x61maged\x18\x05 \x01(\x03\"i\n\rMethodFigures\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\x03\x12\x11\n\tin_flight\x18\x04 \x01(\x03\x12\x14\n\x0cmean_seconds\x18\x05 \x01(\x01\"]\n\x07Problem\x12\x11\n\tcomponent\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12.\n\nsince_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13\x43reateBackupRequest\"f\n\x14\x43reateBackupResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12*\n\x08revision\x18\x02 \x01(\x0b\x32\x18.vestry.v1.StoreRevision\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x32\xe1\x01\n\x0c\x41\x64minService\x12\x62\n\tGetStatus\x12\x1b.vestry.v1.GetStatusRequest\x1a\x1c.vestry.v1.GetStatusResponse\"\x1a\xd2\xcc\x18\x16\n\x0c\x61\x64min.status\x12\x06\x64\x61\x65mon\x12m\n\x0c\x43reateBackup\x12\x1e.vestry.v1.CreateBackupRequest\x1a\x1f.vestry.v1.CreateBackupResponse\"\x1a\xd2\xcc\x18\x16\n\x0c\x61\x64min.backup\x12\x06\x64\x61\x65mon0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,15 +40,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=93
   _globals['_GETSTATUSREQUEST']._serialized_end=111
   _globals['_GETSTATUSRESPONSE']._serialized_start=114
-  _globals['_GETSTATUSRESPONSE']._serialized_end=457
-  _globals['_METHODFIGURES']._serialized_start=459
-  _globals['_METHODFIGURES']._serialized_end=564
-  _globals['_PROBLEM']._serialized_start=566
-  _globals['_PROBLEM']._serialized_end=659
-  _globals['_CREATEBACKUPREQUEST']._serialized_start=661
-  _globals['_CREATEBACKUPREQUEST']._serialized_end=682
-  _globals['_CREATEBACKUPRESPONSE']._serialized_start=684
-  _globals['_CREATEBACKUPRESPONSE']._serialized_end=786
-  _globals['_ADMINSERVICE']._serialized_start=789
-  _globals['_ADMINSERVICE']._serialized_end=1014
+  _globals['_GETSTATUSRESPONSE']._serialized_end=500
+  _globals['_SECRETFIGURES']._serialized_start=502
+  _globals['_SECRETFIGURES']._serialized_end=599
+  _globals['_METHODFIGURES']._serialized_start=601
+  _globals['_METHODFIGURES']._serialized_end=706
+  _globals['_PROBLEM']._serialized_start=708
+  _globals['_PROBLEM']._serialized_end=801
+  _globals['_CREATEBACKUPREQUEST']._serialized_start=803
+  _globals['_CREATEBACKUPREQUEST']._serialized_end=824
+  _globals['_CREATEBACKUPRESPONSE']._serialized_start=826
+  _globals['_CREATEBACKUPRESPONSE']._serialized_end=928
+  _globals['_ADMINSERVICE']._serialized_start=931
+  _globals['_ADMINSERVICE']._serialized_end=1156
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,7 @@ class GetStatusResponse(_message.Message):
     PROBLEMS_FIELD_NUMBER: _builtins.int
     PROCESS_ID_FIELD_NUMBER: _builtins.int
     METHODS_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The daemon's version, after PEP 440."""
     environment: _builtins.str
@@ -89,6 +90,10 @@ class GetStatusResponse(_message.Message):
     def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodFigures]:
         """What each method has answered since the start; methods that were never called are left out."""
 
+    @_builtins.property
+    def secrets(self) -> Global___SecretFigures:
+        """How the secrets are doing; absent while they are sealed."""
+
     def __init__(
         self,
         *,
@@ -104,14 +109,53 @@ class GetStatusResponse(_message.Message):
         problems: _abc.Iterable[Global___Problem] | None = ...,
         process_id: _builtins.int = ...,
         methods: _abc.Iterable[Global___MethodFigures] | None = ...,
+        secrets: Global___SecretFigures | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "secrets", b"secrets", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "listeners", b"listeners", "methods", b"methods", "namespaces", b"namespaces", "problems", b"problems", "process_id", b"process_id", "revision", b"revision", "start_time", b"start_time", "store", b"store", "store_bytes", b"store_bytes", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "listeners", b"listeners", "methods", b"methods", "namespaces", b"namespaces", "problems", b"problems", "process_id", b"process_id", "revision", b"revision", "secrets", b"secrets", "start_time", b"start_time", "store", b"store", "store_bytes", b"store_bytes", "version", b"version", "watchers", b"watchers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class SecretFigures(_message.Message):
+    """How the secrets are doing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRETS_FIELD_NUMBER: _builtins.int
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    DUE_FIELD_NUMBER: _builtins.int
+    OVERDUE_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
+    secrets: _builtins.int
+    """How many secrets there are, deleted ones too."""
+    versions: _builtins.int
+    """How many of their versions are kept."""
+    due: _builtins.int
+    """How many rotations are due, the overdue ones left out."""
+    overdue: _builtins.int
+    """How many rotations are overdue."""
+    damaged: _builtins.int
+    """How many secrets can't be read, since what the store has of them is damaged."""
+    def __init__(
+        self,
+        *,
+        secrets: _builtins.int = ...,
+        versions: _builtins.int = ...,
+        due: _builtins.int = ...,
+        overdue: _builtins.int = ...,
+        damaged: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damaged", b"damaged", "due", b"due", "overdue", b"overdue", "secrets", b"secrets", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretFigures: _TypeAlias = SecretFigures  # noqa: Y015
 
 @_typing.final
 class MethodFigures(_message.Message):

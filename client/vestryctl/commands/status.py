@@ -36,6 +36,7 @@ def _print(app: App, answer: admin_pb2.GetStatusResponse) -> None:
             ("listeners", ", ".join(answer.listeners) or text.NOTHING),
             ("store", f"{answer.store}{disk}, at revision {answer.revision.revision}"),
             ("namespaces", str(answer.namespaces)),
+            ("secrets", _secrets(answer)),
             ("watchers", str(answer.watchers)),
             ("problems", str(len(answer.problems)) if answer.problems else "none"),
         )
@@ -47,6 +48,15 @@ def _print(app: App, answer: admin_pb2.GetStatusResponse) -> None:
     if answer.methods:
         app.out.line()
         app.out.table(("METHOD", "CALLS", "FAILED", "OPEN", "MEAN"), (_figures(each) for each in answer.methods))
+
+
+def _secrets(answer: admin_pb2.GetStatusResponse) -> str:
+    if not answer.HasField("secrets"):
+        return "sealed"
+    found = answer.secrets
+    states = (("due", found.due), ("overdue", found.overdue), ("damaged", found.damaged))
+    notes = ", ".join(f"{count} {state}" for state, count in states if count)
+    return f"{found.secrets}, with {found.versions} versions" + (f"; {notes}" if notes else "")
 
 
 def _figures(method: admin_pb2.MethodFigures) -> tuple[str, ...]:

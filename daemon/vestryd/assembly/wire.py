@@ -63,6 +63,7 @@ class Wire:
             store=store,
             configs=core.configs,
             audit=core.auditor.log,
+            secrets=lambda: None if core.vault.is_sealed else core.secrets.figures(),
             watchers=lambda: self.config_feed.watchers + self.secret_feed.watchers,
             listeners=lambda: self.server.listeners,
             problems=lambda: problems(core, *self.troubles()),

@@ -9,23 +9,15 @@ replays the same road.
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Any
 
-from vestryd.domain.errors import (
-    Compacted,
-    DocumentNotFound,
-    ShuttingDown,
-    SourceInvalid,
-    VersionNotFound,
-    Violation,
-)
+from vestryd.domain.errors import DocumentNotFound, SourceInvalid, VersionNotFound, Violation
+from vestryd.domain.following import follow
 from vestryd.domain.jsonvalue import Json, canonical
+from vestryd.domain.reached import Reached
 from vestryd.domain.schema.schema import Schema
 from vestryd.domain.store import Batch, Entry, Snapshot, Store
 from vestryd.domain.versions import HEADS, Head, Version, schema_key, version_key
@@ -86,14 +78,16 @@ class Documents:
 
     def __init__(self, store: Store, kinds: Iterable[Kind]) -> None:
         self.on_applied: Callable[[int, tuple[Document, ...]], None] = lambda _revision, _documents: None
-        self.revision = 0
         self.kinds = {kind.name: kind for kind in kinds}
         self._store = store
         self._documents: dict[tuple[str, str], Document] = {}
         self._prepared: dict[str, tuple[bytes, Document]] = {}  # version key -> its record, and what it makes
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap: revision, tie-breaker, future
-        self._ticket = count()
-        self._is_ended = False
+        self._reached = Reached()
+
+    @property
+    def revision(self) -> int:
+        """The store's revision that reads are true at."""
+        return self._reached.revision
 
     def find(self, kind: str, name: str) -> Document | None:
         """Return the document, or None."""
@@ -137,7 +131,7 @@ class Documents:
         heads, documents = await self._read_all()
         before = self._documents
         self._documents = {(one.kind, one.name): one for one in documents}
-        self._reach(heads.revision)
+        self._reached.reach(heads.revision)
         changed = tuple(one for one in documents if not _same_version(one, before.get((one.kind, one.name))))
         if changed:
             self.on_applied(heads.revision, changed)
@@ -145,26 +139,13 @@ class Documents:
     async def follow(self) -> None:
         """Apply what the store commits, until it is closed or this is cancelled."""
         try:
-            while True:
-                try:
-                    async for batch in self._store.watch("", after=self.revision):
-                        self._apply(batch)
-                except Compacted:
-                    await self.load()
-                else:
-                    return
+            await follow(self._store, "", reached=lambda: self.revision, apply=self._apply, start_over=self.load)
         finally:
-            self._end()
+            self._reached.end()
 
     async def until(self, revision: int) -> None:
         """Return once readers see `revision`. Raises ShuttingDown when nothing is applied any more."""
-        if self.revision >= revision:
-            return
-        if self._is_ended:
-            raise ShuttingDown
-        waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (revision, next(self._ticket), waiter))
-        await waiter
+        await self._reached.until(revision)
 
     def prepare(self, record: bytes, document: Document) -> Callable[[], None]:
         """Spare `_apply` the work of building `document` again from its `record`; call the result when that is over."""
@@ -216,7 +197,7 @@ class Documents:
             self._documents[kind, name] = document
             if not _same_version(document, before):
                 changed.append(document)
-        self._reach(batch.revision)
+        self._reached.reach(batch.revision)
         if changed:
             self.on_applied(batch.revision, tuple(changed))
 
@@ -271,20 +252,6 @@ class Documents:
             head_revision=head_revision,
             broken=broken,
         )
-
-    def _end(self) -> None:
-        self._is_ended = True
-        for _, _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(ShuttingDown())
-        self._waiters.clear()
-
-    def _reach(self, revision: int) -> None:
-        self.revision = max(self.revision, revision)
-        while self._waiters and self._waiters[0][0] <= self.revision:
-            _, _, waiter = heapq.heappop(self._waiters)
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _same_version(one: Document, other: Document | None) -> bool:

@@ -15,7 +15,7 @@ from vestryd.services import access_messages as messages
 from vestryd.services import access_requests as questions
 from vestryd.services import document_requests as requests
 from vestryd.services.call import Call
-from vestryd.services.config_messages import store_revision, timestamp, violations
+from vestryd.services.common_messages import store_revision, timestamp, violations
 from vestryd.services.history import page_of
 from vestryd.services.methods import Method, actions
 

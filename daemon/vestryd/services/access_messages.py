@@ -13,7 +13,7 @@ from vestryd.domain.jsonvalue import canonical, checksum
 from vestryd.domain.layers import Layer
 from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.versions import Version
-from vestryd.services.config_messages import layer_number, timestamp
+from vestryd.services.common_messages import layer_number, timestamp
 
 
 def built_in(revision: common.StoreRevision) -> pb.GetPolicyResponse:

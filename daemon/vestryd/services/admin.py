@@ -15,9 +15,10 @@ from vestry.v1 import common_pb2 as common
 from vestryd.domain.audit import AuditLog, Entry
 from vestryd.domain.config import Configs
 from vestryd.domain.errors import BackupUnsupported
+from vestryd.domain.secrets.secrets import SecretFigures
 from vestryd.domain.store import BackupSource, Store
 from vestryd.services.call import Call
-from vestryd.services.config_messages import timestamp
+from vestryd.services.common_messages import timestamp
 from vestryd.services.pipeline import Route
 
 CHUNK_BYTES = 64 * 1024
@@ -46,7 +47,8 @@ class Problem:
 class AdminService:
     """Answers AdminService. Lives as long as the daemon serves.
 
-    `routes`, `listeners` and `problems` are asked at each call, since they are known only once the daemon serves.
+    `routes`, `listeners` and `problems` are asked at each call, since they are known only once the daemon serves; `secrets`
+    has no figures while they are sealed.
     """
 
     service = "vestry.v1.AdminService"
@@ -58,6 +60,7 @@ class AdminService:
         store: Store,
         configs: Configs,
         audit: AuditLog,
+        secrets: Callable[[], SecretFigures | None],
         watchers: Callable[[], int],
         listeners: Callable[[], Sequence[str]],
         problems: Callable[[], Iterable[Problem]],
@@ -67,6 +70,7 @@ class AdminService:
         self._store = store
         self._configs = configs
         self._audit = audit
+        self._secrets = secrets
         self._watchers = watchers
         self._listeners = listeners
         self._problems = problems
@@ -74,7 +78,7 @@ class AdminService:
 
     async def get_status(self, _request: pb.GetStatusRequest, _call: Call) -> pb.GetStatusResponse:
         """Tell what runs here and how it does."""
-        figures = await self._store.figures()
+        figures, secrets = await self._store.figures(), self._secrets()
         return pb.GetStatusResponse(
             version=self._daemon.version,
             environment=self._daemon.environment,
@@ -90,6 +94,7 @@ class AdminService:
                 for one in self._problems()
             ],
             process_id=os.getpid(),
+            secrets=_secret_figures(secrets) if secrets else None,
             methods=[_figures(route) for route in self._routes().values() if _was_called(route)],
         )
 
@@ -126,6 +131,16 @@ class AdminService:
 
 def _was_called(route: Route) -> bool:
     return route.figures.calls > 0 or route.figures.in_flight > 0
+
+
+def _secret_figures(figures: SecretFigures) -> pb.SecretFigures:
+    return pb.SecretFigures(
+        secrets=figures.secrets,
+        versions=figures.versions,
+        due=figures.due,
+        overdue=figures.overdue,
+        damaged=figures.damaged,
+    )
 
 
 def _figures(route: Route) -> pb.MethodFigures:

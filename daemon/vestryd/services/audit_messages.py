@@ -11,7 +11,7 @@ from vestry.v1 import audit_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.errors import InvalidField
 from vestryd.domain.jsonvalue import canonical
-from vestryd.services.config_messages import timestamp
+from vestryd.services.common_messages import timestamp
 
 PREFIX = "AUDIT_OUTCOME_"
 

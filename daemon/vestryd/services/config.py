@@ -24,12 +24,12 @@ from vestryd.domain.versions import Slot
 from vestryd.services import config_messages as messages
 from vestryd.services import document_requests as requests
 from vestryd.services.call import Call
+from vestryd.services.common_messages import layer_number, store_revision, timestamp
+from vestryd.services.common_requests import watched_namespaces
 from vestryd.services.feed import Feed
 from vestryd.services.history import page_of
 from vestryd.services.paging import page_size, page_token, position_of
 from vestryd.services.references import Resolver, resolved
-
-MAX_WATCHED_NAMESPACES = 100
 
 
 class ConfigService:
@@ -80,12 +80,7 @@ class ConfigService:
 
     def watch_config(self, request: pb.WatchConfigRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Stream the namespaces' documents."""
-        if len(request.namespaces) > MAX_WATCHED_NAMESPACES:
-            problem = f"{len(request.namespaces)} are named: watch at most {MAX_WATCHED_NAMESPACES} in one stream"
-            raise InvalidField("namespaces", problem)
-        names = [check_namespace(name) for name in request.namespaces or [""]]
-        call.facts["namespaces"] = names
-        return self._feed.watch(names, request.resume_token)
+        return self._feed.watch(watched_namespaces(request, call), request.resume_token)
 
     async def update_config(self, request: pb.UpdateConfigRequest, call: Call) -> pb.UpdateConfigResponse:
         """Change the runtime layer."""
@@ -116,7 +111,7 @@ class ConfigService:
         except DocumentInvalid as error:
             violations = error.violations
         return pb.ValidateConfigResponse(
-            valid=not violations, violations=messages.violations(violations), version=document.version.number
+            valid=not violations, violations=violations(violations), version=document.version.number
         )
 
     async def list_config_versions(
@@ -208,7 +203,7 @@ class ConfigService:
             version=document.version.number,
             checksum=document.version.checksum,
             environment=self._environment,
-            update_time=messages.timestamp(document.version.create_time),
+            update_time=timestamp(document.version.create_time),
             layers=[self._layer_status(document, layer) for layer in Layer],
             rejection=messages.rejection(rejection) if rejection else None,
             oldest_version=document.head.oldest,
@@ -221,7 +216,7 @@ class ConfigService:
         return self._configs.get(name)
 
     def _revision(self, revision: int | None = None) -> common.StoreRevision:
-        return messages.store_revision(self._store, self._configs.revision if revision is None else revision)
+        return store_revision(self._store, self._configs.revision if revision is None else revision)
 
     async def _resolve(self, response: pb.GetConfigResponse, value: Json, call: Call) -> pb.GetConfigResponse:
         response.value = canonical(await resolved(value, self._secrets, call))
@@ -246,7 +241,7 @@ class ConfigService:
         return pb.NamespaceSummary(
             namespace=document.name,
             version=document.version.number,
-            update_time=messages.timestamp(document.version.create_time),
+            update_time=timestamp(document.version.create_time),
             drifted=any(ingestion.is_drifted(document, layer) for layer in Layer),
             rejected=ingestion.rejection(document.name) is not None,
         )
@@ -255,11 +250,11 @@ class ConfigService:
         ingestion = self._configs.ingestion
         ingested = None if layer is Layer.RUNTIME else document.head.ingested.get(Slot[layer.name])
         return pb.LayerStatus(
-            layer=messages.layer_number(layer),
+            layer=layer_number(layer),
             file=ingestion.path_of(document.name, layer),
             present=layer in document.version.layers,
             drifted=ingestion.is_drifted(document, layer),
-            ingest_time=messages.timestamp(ingested.time) if ingested else None,
+            ingest_time=timestamp(ingested.time) if ingested else None,
         )
 
 
@@ -274,7 +269,5 @@ def _at(document: Document, effective: Json, pointer: str) -> Json:
 def _provenance(value: Json, provenance: Mapping[str, Layer], pointer: str) -> list[pb.LeafProvenance]:
     found = {leaf: layer_of(provenance, leaf) for leaf, _ in leaves(value, pointer)}
     return [
-        pb.LeafProvenance(pointer=leaf, layer=messages.layer_number(layer))
-        for leaf, layer in sorted(found.items())
-        if layer
+        pb.LeafProvenance(pointer=leaf, layer=layer_number(layer)) for leaf, layer in sorted(found.items()) if layer
     ]

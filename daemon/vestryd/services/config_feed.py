@@ -11,6 +11,7 @@ from vestryd.domain.documents import Document
 from vestryd.domain.ingest import Rejection, Reloaded
 from vestryd.domain.jsonvalue import canonical
 from vestryd.services import config_messages as messages
+from vestryd.services.common_messages import shutting_down
 from vestryd.services.feed import Feed
 from vestryd.services.feed_source import Event, Standing
 
@@ -55,11 +56,7 @@ class ConfigSource:
 
     def farewell(self, token: str) -> bytes:
         """Return the end of a watch."""
-        end = common.WatchEnd(
-            reason=common.WATCH_END_REASON_SHUTTING_DOWN,
-            message="the daemon is shutting down: connect again, and resume",
-        )
-        return pb.WatchConfigResponse(resume_token=token, end=end).SerializeToString()
+        return pb.WatchConfigResponse(resume_token=token, end=shutting_down()).SerializeToString()
 
     def update(self, document: Document) -> bytes:
         """Return the update to a document's version, encoded once for all who need it."""

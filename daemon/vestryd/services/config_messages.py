@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import config_pb2 as pb
 from vestryd.domain.config import Leaf
 from vestryd.domain.documents import Document
-from vestryd.domain.errors import Violation
 from vestryd.domain.ingest import Rejection
 from vestryd.domain.jsonvalue import canonical
 from vestryd.domain.layers import Layer
-from vestryd.domain.store import Store
 from vestryd.domain.versions import Version
-
-MAX_VIOLATIONS = 100
+from vestryd.services.common_messages import layer_number, timestamp, violations
 
 
 def version(namespace: str, one: Version, revision: int) -> pb.ConfigVersion:
@@ -75,22 +67,6 @@ def rejection(one: Rejection) -> pb.Rejection:
     return pb.Rejection(reject_time=timestamp(one.time), violations=violations(one.violations))
 
 
-def violations(found: Sequence[Violation]) -> list[common.Violation]:
-    """Return the first violations."""
-    return [
-        common.Violation(
-            pointer=one.pointer,
-            rule=one.rule,
-            message=one.message,
-            value=one.value,
-            file=one.file,
-            line=one.line,
-            column=one.column,
-        )
-        for one in found[:MAX_VIOLATIONS]
-    ]
-
-
 def explanation(leaf: Leaf, document: Document) -> pb.LeafExplanation:
     """Return who says what about a leaf."""
     return pb.LeafExplanation(
@@ -104,20 +80,3 @@ def explanation(leaf: Leaf, document: Document) -> pb.LeafExplanation:
             for layer, value in leaf.opinions.items()
         ],
     )
-
-
-def layer_number(layer: Layer) -> common.Layer.ValueType:
-    """Return the proto's number of a layer: it is the domain's."""
-    return common.Layer.ValueType(layer)
-
-
-def store_revision(store: Store, revision: int) -> common.StoreRevision:
-    """Return a revision with the names of the store's life that it belongs to."""
-    return common.StoreRevision(store_id=store.store_id, incarnation=store.incarnation, revision=revision)
-
-
-def timestamp(time: datetime) -> Timestamp:
-    """Return a time as the wire tells it."""
-    told = Timestamp()
-    told.FromDatetime(time)
-    return told

@@ -12,9 +12,9 @@ from vestryd.domain.layered import Write
 from vestryd.domain.layers import Layer
 from vestryd.domain.sealing.binary import fields
 from vestryd.services.call import Call
+from vestryd.services.common_requests import check_request_id
 
 MAX_MESSAGE_CHARACTERS = 1024
-MAX_REQUEST_ID_CHARACTERS = 128
 
 WriteRequest = UpdateConfigRequest | RollbackConfigRequest | UpdatePolicyRequest | RollbackPolicyRequest
 
@@ -38,13 +38,6 @@ def write(request: WriteRequest, call: Call) -> Write:
 def _asked(request: WriteRequest, call: Call) -> bytes:
     """Return who asks for what: another caller with the same request_id is not answered in its place."""
     return fields(call.method.path, call.caller.name, request.SerializeToString(deterministic=True))
-
-
-def check_request_id(request_id: str) -> None:
-    """Raise InvalidField when this can't be the id of a request."""
-    printable = request_id.isascii() and request_id.isprintable()
-    if len(request_id) > MAX_REQUEST_ID_CHARACTERS or not printable:
-        raise InvalidField("request_id", f"use at most {MAX_REQUEST_ID_CHARACTERS} printable ASCII characters")
 
 
 def json_object(kind: str, name: str, field: str, content: bytes) -> Json:

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from vestryd.domain.documents import Document
-from vestryd.domain.errors import InvalidPageToken
 from vestryd.domain.versions import Version
-from vestryd.services.paging import page_size, page_token, position_of
+from vestryd.services.paging import number_at, page_size, page_token, position_of
 
 
 class Asked(Protocol):
@@ -29,14 +28,7 @@ async def page_of(document: Document, request: Asked, read: Read) -> tuple[Seque
     """Return a page of versions with their revisions, and the token of the next one, empty on the last."""
     scope = f"versions/{document.kind}/{document.name}"
     position = position_of(scope, request.page_token)
-    newest = min(_number(position), document.head.version) if position else document.head.version
+    newest = min(number_at(position), document.head.version) if position else document.head.version
     found = await read(newest=newest, limit=page_size(request.page_size))
     following = found[-1][0].number - 1 if found else 0
     return found, page_token(scope, str(following)) if following >= document.head.oldest else ""
-
-
-def _number(position: str) -> int:
-    try:
-        return int(position)
-    except ValueError as error:
-        raise InvalidPageToken from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 
 from vestryd.domain.errors import InvalidField, InvalidPageToken
 
@@ -35,3 +36,28 @@ def position_of(scope: str, token: str) -> str:
     if found != scope:
         raise InvalidPageToken
     return position
+
+
+def number_at(position: str) -> int:
+    """Return the number that a position is. Raises InvalidPageToken."""
+    try:
+        return int(position)
+    except ValueError as error:
+        raise InvalidPageToken from error
+
+
+def time_position(time: datetime, name: str) -> str:
+    """Return the position of what is ordered by a time, and then by a name."""
+    return f"{time.isoformat()} {name}"
+
+
+def time_at(position: str) -> tuple[datetime, str]:
+    """Return the time and the name that `time_position` put together. Raises InvalidPageToken."""
+    text, _, name = position.partition(" ")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidPageToken from error
+    if time.tzinfo is None:
+        raise InvalidPageToken
+    return time, name

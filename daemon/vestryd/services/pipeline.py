@@ -24,13 +24,13 @@ from vestryd.domain.access import Guard
 from vestryd.domain.errors import CredentialsMissing, InvalidField, PermissionDenied, VestryError
 from vestryd.domain.identity import Caller
 from vestryd.services.call import Authenticator, Call, Peer
+from vestryd.services.common_requests import MAX_REQUEST_ID_CHARACTERS
 from vestryd.services.figures import Figures
 from vestryd.services.live import LiveStreams
 from vestryd.services.methods import Method
 from vestryd.services.status import TABLE, DeadlineExceeded, Failure, InternalError, failure
 
 REQUEST_ID = "x-request-id"  # metadata, both ways
-MAX_REQUEST_ID_CHARACTERS = 128
 
 # A handler is plain for a read that is answered from memory (it may return an awaitable when it has to wait after all),
 # async for what may wait, and an async generator of messages, or of their bytes, for a stream.

@@ -13,7 +13,7 @@ from vestryd.domain.secrets.secrets import Secrets
 from vestryd.domain.secrets.unlock import Material
 from vestryd.domain.secrets.vault import Vault
 from vestryd.services.call import Call
-from vestryd.services.config_messages import timestamp
+from vestryd.services.common_messages import timestamp
 
 _KINDS = {
     SlotKind.SYSTEMD_CREDENTIAL: pb.UNLOCK_KIND_SYSTEMD_CREDENTIAL,

@@ -15,6 +15,7 @@ from vestryd.domain.secrets.rotation import RotationState
 from vestryd.domain.secrets.secrets import Secrets
 from vestryd.domain.secrets.vault import Vault
 from vestryd.services import secret_messages as messages
+from vestryd.services.common_messages import shutting_down
 from vestryd.services.feed import Feed
 from vestryd.services.feed_source import Event, Standing
 
@@ -63,7 +64,7 @@ class SecretSource:
 
     def farewell(self, token: str) -> bytes:
         """Return the end of a watch."""
-        return messages.farewell(token).SerializeToString()
+        return pb.WatchSecretsResponse(resume_token=token, end=shutting_down()).SerializeToString()
 
     def change(self, change: Change) -> bytes:
         """Return the message of a change, after which the namespace's state is another one."""

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
-from vestry.v1 import common_pb2 as common
 from vestry.v1 import secrets_pb2 as pb
 from vestryd.domain.sealing.keyring import TermState
 from vestryd.domain.secrets.events import Change, SecretEvent
@@ -16,7 +15,7 @@ from vestryd.domain.secrets.heads import Head, Version, VersionState
 from vestryd.domain.secrets.rewrap import TermProgress
 from vestryd.domain.secrets.rotation import NO_GRACE, RotationPolicy, RotationState
 from vestryd.domain.secrets.transfer import Imported, ImportOutcome
-from vestryd.services.config_messages import timestamp
+from vestryd.services.common_messages import timestamp
 
 _STATES = {
     VersionState.CURRENT: pb.SECRET_VERSION_STATE_CURRENT,
@@ -140,15 +139,6 @@ def state(namespace: str, heads: Iterable[Head], now: datetime) -> pb.WatchSecre
 def change(one: Change, now: datetime) -> pb.WatchSecretsResponse:
     """Return the message that tells a watcher of one change."""
     return pb.WatchSecretsResponse(change=pb.SecretChange(secret=secret(one.head, now), event=_EVENTS[one.event]))
-
-
-def farewell(token: str) -> pb.WatchSecretsResponse:
-    """Return the last message of a watch that ends because the daemon shuts down."""
-    end = common.WatchEnd(
-        reason=common.WATCH_END_REASON_SHUTTING_DOWN,
-        message="the daemon is shutting down: connect again, and resume",
-    )
-    return pb.WatchSecretsResponse(resume_token=token, end=end)
 
 
 def imported(one: Imported) -> pb.ImportResult:

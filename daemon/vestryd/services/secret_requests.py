@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,6 +17,7 @@ from vestryd.domain.secrets.rotation import NO_GRACE, RotationPolicy, RotationSt
 from vestryd.domain.secrets.settings import FIELDS, Settings
 from vestryd.domain.secrets.transfer import ImportConflict, ImportItem
 from vestryd.services.call import Call
+from vestryd.services.common_requests import span
 from vestryd.services.secret_messages import KEY_PAIR_ALGORITHMS
 
 _ALGORITHMS = {number: algorithm for algorithm, number in KEY_PAIR_ALGORITHMS.items()}
@@ -121,7 +121,7 @@ def fields(mask: FieldMask) -> frozenset[str]:
 
 def grace(request: pb.RotateSecretRequest) -> timedelta | None:
     """Return how long the current value is to work on, None when the rotation policy says. Raises InvalidField."""
-    return _span("grace", request.grace) if request.HasField("grace") else None
+    return span("grace", request.grace) if request.HasField("grace") else None
 
 
 def label(number: pb.SecretLabel.ValueType) -> Label:
@@ -198,18 +198,11 @@ def _key_pair(where: str, number: pb.KeyPairAlgorithm.ValueType) -> KeyPair:
 
 def _rotation(where: str, said: pb.RotationPolicy) -> RotationPolicy | None:
     policy = RotationPolicy(
-        period=_span(f"{where}.period", said.period) if said.HasField("period") else None,
-        grace=_span(f"{where}.grace", said.grace) if said.HasField("grace") else NO_GRACE,
+        period=span(f"{where}.period", said.period) if said.HasField("period") else None,
+        grace=span(f"{where}.grace", said.grace) if said.HasField("grace") else NO_GRACE,
         generator=generator(f"{where}.generator", said.generator) if said.HasField("generator") else None,
     )
     return None if policy == RotationPolicy() else policy
-
-
-def _span(where: str, said: Duration) -> timedelta:
-    try:
-        return said.ToTimedelta()
-    except (ValueError, OverflowError) as error:
-        raise InvalidField(where, "it is no span of time") from error
 
 
 def _time(where: str, said: Timestamp) -> datetime:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from datetime import datetime
 
 from vestry.v1 import common_pb2 as common
 from vestry.v1 import secrets_pb2 as pb
 from vestryd.domain.clock import Clock
-from vestryd.domain.errors import InvalidField, InvalidPageToken
+from vestryd.domain.errors import InvalidField
 from vestryd.domain.jsonvalue import checksum
-from vestryd.domain.names import check_namespace
 from vestryd.domain.secrets.heads import Head
 from vestryd.domain.secrets.secrets import Secrets
 from vestryd.domain.secrets.vault import Vault
@@ -19,12 +17,10 @@ from vestryd.domain.store import Store
 from vestryd.services import secret_messages as messages
 from vestryd.services import secret_requests as requests
 from vestryd.services.call import Call
-from vestryd.services.config_messages import store_revision, timestamp
-from vestryd.services.document_requests import check_request_id
+from vestryd.services.common_messages import store_revision, timestamp
+from vestryd.services.common_requests import check_request_id, watched_namespaces
 from vestryd.services.feed import Feed
-from vestryd.services.paging import page_size, page_token, position_of
-
-MAX_WATCHED_NAMESPACES = 100
+from vestryd.services.paging import number_at, page_size, page_token, position_of, time_at, time_position
 
 
 class SecretsService:
@@ -131,7 +127,7 @@ class SecretsService:
         position = position_of(scope, request.page_token)
         size = page_size(request.page_size)
         head, found = self._secrets.versions(
-            call.caller, namespace, name, below=_number(position) if position else 0, limit=size + 1
+            call.caller, namespace, name, below=number_at(position) if position else 0, limit=size + 1
         )
         return pb.ListSecretVersionsResponse(
             versions=[messages.version(head, one) for one in found[:size]],
@@ -140,12 +136,7 @@ class SecretsService:
 
     def watch_secrets(self, request: pb.WatchSecretsRequest, call: Call) -> AsyncGenerator[bytes, None]:
         """Stream what is known of the namespaces' secrets."""
-        if len(request.namespaces) > MAX_WATCHED_NAMESPACES:
-            problem = f"{len(request.namespaces)} are named: watch at most {MAX_WATCHED_NAMESPACES} in one stream"
-            raise InvalidField("namespaces", problem)
-        names = [check_namespace(name) for name in request.namespaces or [""]]
-        call.facts["namespaces"] = names
-        return self._feed.watch(names, request.resume_token)
+        return self._feed.watch(watched_namespaces(request, call), request.resume_token)
 
     async def delete_secret(self, request: pb.DeleteSecretRequest, call: Call) -> pb.DeleteSecretResponse:
         """Delete a secret softly."""
@@ -200,7 +191,7 @@ class SecretsService:
             call.caller,
             namespace,
             only_due=request.only_due,
-            after=_place(position) if position else None,
+            after=time_at(position) if position else None,
             limit=size + 1,
         )
         more = len(status.heads) > size
@@ -267,24 +258,6 @@ class SecretsService:
         return store_revision(self._store, revision)
 
 
-def _number(position: str) -> int:
-    try:
-        return int(position)
-    except ValueError as error:
-        raise InvalidPageToken from error
-
-
 def _position(head: Head) -> str:
     assert head.next_rotation_time, "only secrets with a period are listed"
-    return f"{head.next_rotation_time.isoformat()} {head.name}"
-
-
-def _place(position: str) -> tuple[datetime, str]:
-    text, _, name = position.partition(" ")
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidPageToken from error
-    if time.tzinfo is None:
-        raise InvalidPageToken
-    return time, name
+    return time_position(head.next_rotation_time, head.name)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from itertools import islice
 
-from google.protobuf.duration_pb2 import Duration
-
 from vestry.v1 import tokens_pb2 as pb
-from vestryd.domain.errors import InvalidField, InvalidPageToken
 from vestryd.domain.jsonvalue import checksum
 from vestryd.domain.tokens.new import DEFAULT_TTL, NewToken
 from vestryd.domain.tokens.records import Token
 from vestryd.domain.tokens.tokens import Tokens
 from vestryd.services.call import Call
-from vestryd.services.config_messages import timestamp
-from vestryd.services.paging import page_size, page_token, position_of
-
-Place = tuple[datetime, str]  # of a token in the list: when it was made, and its id
+from vestryd.services.common_messages import timestamp
+from vestryd.services.common_requests import span
+from vestryd.services.paging import page_size, page_token, position_of, time_at, time_position
 
 
 class TokenService:
@@ -33,7 +28,7 @@ class TokenService:
         wanted = NewToken(
             user=request.user,
             groups=tuple(request.groups),
-            ttl=_ttl(request.ttl) if request.HasField("ttl") else DEFAULT_TTL,
+            ttl=span("ttl", request.ttl) if request.HasField("ttl") else DEFAULT_TTL,
             once=request.once,
             description=request.description,
         )
@@ -46,7 +41,7 @@ class TokenService:
         scope = f"tokens/{checksum(request.user.encode())[:16]}"
         position = position_of(scope, request.page_token)
         size = page_size(request.page_size)
-        found = self._tokens.all(user=request.user, before=_place(position) if position else None)
+        found = self._tokens.all(user=request.user, before=time_at(position) if position else None)
         page = list(islice(found, size + 1))
         more = len(page) > size
         return pb.ListTokensResponse(
@@ -76,23 +71,5 @@ class TokenService:
         )
 
 
-def _ttl(ttl: Duration) -> timedelta:
-    try:
-        return ttl.ToTimedelta()
-    except (ValueError, OverflowError) as error:
-        raise InvalidField("ttl", "it is no span of time") from error
-
-
 def _position(token: Token) -> str:
-    return f"{token.create_time.isoformat()} {token.token_id}"
-
-
-def _place(position: str) -> Place:
-    text, _, token_id = position.partition(" ")
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidPageToken from error
-    if time.tzinfo is None:
-        raise InvalidPageToken
-    return time, token_id
+    return time_position(token.create_time, token.token_id)

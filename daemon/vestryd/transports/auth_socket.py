@@ -140,9 +140,8 @@ class _Connection(asyncio.Protocol):
         self._begin = begin
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._begin(
-            cast("asyncio.WriteTransport", transport)
-        )  # what a socket has; uvloop's own class says nothing of it
+        # What a socket has; uvloop's own class says nothing of it.
+        self._begin(cast("asyncio.WriteTransport", transport))
 
 
 def peer_of(connection: Any) -> Peer:

@@ -60,7 +60,7 @@ class Certificates:
         return caller
 
     def recheck(self, caller: Caller) -> None:
-        """Raise CredentialsInvalid once a caller's certificate has expired or is revoked. For streams, every second."""
+        """Raise CredentialsInvalid once a caller's certificate has expired or is revoked. For streams, twice a second."""
         if caller.expires is not None and self._clock.now() >= caller.expires:
             raise _expired(caller.expires)
         self._check_revoked(caller)

@@ -23,8 +23,8 @@ from vestryd.domain.sealing.keyring import TermState
 from vestryd.domain.sealing.slots import SlotKind
 from vestryd.domain.secrets import unlock
 from vestryd.domain.secrets.index import INDEX
+from vestryd.domain.secrets.keys import KEYRING_HEAD
 from vestryd.domain.secrets.unlock import Material
-from vestryd.domain.secrets.vault import KEYRING_HEAD
 from vestryd.domain.store import Commit
 from vestryd.stores.memory import MemoryStore
 

@@ -3,8 +3,8 @@
     secret/<namespace>/<name>                          the head: canonical JSON, and 32 bytes that authenticate it
     secret-version/<namespace>/<name>/<000000000042>   the envelope of one version's value
 
-Names are visible in the store by design. A head is authentic at its own key only, and `secret_index` tells whether it is
-the newest one.
+Names are visible in the store by design. A head is authentic at its own key only, and the index tells
+whether it is the newest one.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from vestryd.domain.errors import Compacted, Sealed
+from vestryd.domain.errors import Sealed
+from vestryd.domain.following import follow
 from vestryd.domain.reached import Reached
 from vestryd.domain.secrets.events import Change, event_between
 from vestryd.domain.secrets.index import INDEX
@@ -83,14 +84,7 @@ class Mirror:
     async def follow(self) -> None:
         """Apply what the store commits, until it is closed or this is cancelled."""
         try:
-            while True:
-                try:
-                    async for batch in self._store.watch("", after=self.revision):
-                        self._apply(batch)
-                except Compacted:
-                    await self._start_over()
-                else:
-                    return
+            await follow(self._store, "", reached=lambda: self.revision, apply=self._apply, start_over=self._start_over)
         finally:
             self._reached.end()
 

@@ -1,4 +1,9 @@
-"""The unlock slots of a store: what opens one, and how one is added and removed without ever losing the last."""
+"""The unlock slots of a store: what opens one, and how one is added and removed without ever losing the last.
+
+    keyring/slot/<id>    the root key, encrypted under what opens the slot
+
+Beside them stands `keyring/head`: see `keys`.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The vault: the root key of the secrets, and the keyring that it opens.
 
-    keyring/head         the keyring, encrypted under the root key
-    keyring/slot/<id>    the root key, encrypted under what opens the slot
-
 Sealed, it holds no key. A store that ever held a keyring is never given another one: what can't be opened stays sealed, and
 says why.
 """
@@ -13,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from vestry.audit_record import Fact, Outcome
 from vestryd.domain.access import Guard
@@ -24,28 +21,16 @@ from vestryd.domain.clock import Clock
 from vestryd.domain.errors import AuditUnavailable, Conflict, RecordDamaged, Sealed, StoreUnavailable, UnlockRefused
 from vestryd.domain.identity import Caller
 from vestryd.domain.sealing.aead import KEY_BYTES
-from vestryd.domain.sealing.keyring import Keyring, mac_key
+from vestryd.domain.sealing.keyring import Keyring
 from vestryd.domain.sealing.slots import Slot
+from vestryd.domain.secrets.keys import KEYRING_HEAD, Keys, read_keys, replace_keyring
 from vestryd.domain.secrets.unlock import SLOTS, Material, UnlockSlots, slot_key
 from vestryd.domain.steps import commit_step
 from vestryd.domain.store import ABSENT, Batch, Commit, Entry, Store
 
-KEYRING_HEAD = "keyring/head"
 RESOURCE = "keyring"
 
 BY_HAND = "somebody sealed them"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What an open vault holds. `revision` is the mod_revision of the keyring's entry, `slot_id` the slot that gave it."""
-
-    root_key: bytes = field(repr=False)
-    mac_key: bytes = field(repr=False)
-    keyring: Keyring
-    generation: int
-    revision: int
-    slot_id: str
 
 
 class Vault:
@@ -245,29 +230,18 @@ class Vault:
             )
         root_key = os.urandom(KEY_BYTES)
         slot = await self._slots.make(root_key, materials[0], label=materials[0].source[:64])
-        keyring = Keyring.create(self._clock.now())
-        made = mac_key(root_key, self._store.store_id)
-        puts = {
-            KEYRING_HEAD: keyring.encode(root_key, self._store.store_id, 1),
-            slot_key(slot.id): slot.encode(),
-            **self.on_founded(made),
-        }
+        keys = Keys.create(self._store.store_id, root_key, slot.id, self._clock.now())
+        puts = {KEYRING_HEAD: keys.encode(), slot_key(slot.id): slot.encode(), **self.on_founded(keys.mac_key)}
         commit = Commit(expect=dict.fromkeys(puts, ABSENT), puts=puts)
         revision = await commit_step(self._store, commit, "keyring.found")
         await self._slots.load()
-        return Keys(root_key, made, keyring, 1, revision, slot.id)
+        return replace(keys, revision=revision)
 
     async def _unlock(self, materials: Sequence[Material]) -> Keys:
         if self._slots.is_empty():
             raise UnlockRefused("the unlock slots are gone from the store: restore a backup")
         root_key, slot_id = await self._slots.open(materials)
-        found = await self._store.read(KEYRING_HEAD, limit=1)
-        if not found.entries:
-            raise RecordDamaged(kind="keyring", name=self._store.store_id, version=0)
-        entry = found.entries[0]
-        keyring, generation = Keyring.decode(root_key, self._store.store_id, entry.value)
-        made = mac_key(root_key, self._store.store_id)
-        return Keys(root_key, made, keyring, generation, entry.mod_revision, slot_id)
+        return await read_keys(self._store, root_key, slot_id)
 
     async def _adopt(self, keys: Keys) -> None:
         self._keys, self._tampering = keys, ""
@@ -289,19 +263,14 @@ class Vault:
         pending = self.keyring.pending
         assert pending is not None, "it was stored as pending"
         await self._replace(self.keyring.activate(pending.number), "keyring.rotate.activate")
-        for hook in self.on_rotated:
-            hook()
+        self._tell_of_rotation()
         return pending.number
 
     async def _replace(self, keyring: Keyring, step: str, expect: Mapping[str, int] | None = None) -> None:
         """Store a keyring, and use it once it is durable."""
-        keys = self.keys
-        generation = keys.generation + 1
-        blob = keyring.encode(keys.root_key, self._store.store_id, generation)
-        commit = Commit(expect={KEYRING_HEAD: keys.revision, **(expect or {})}, puts={KEYRING_HEAD: blob})
-        revision = await commit_step(self._store, commit, step)
-        if self._keys is not None and self._keys.generation < generation:
-            self._keys = replace(self._keys, keyring=keyring, generation=generation, revision=revision)
+        after = await replace_keyring(self._store, self.keys, keyring, step, expect=expect)
+        if self._keys is not None and self._keys.generation < after.generation:
+            self._keys = after
 
     def _take(self, keys: Keys, entry: Entry | None) -> None:
         """Take another writer's keyring; one that is gone, damaged or older is a problem, and not taken."""
@@ -311,18 +280,20 @@ class Vault:
         if entry.mod_revision <= keys.revision:
             return
         try:
-            keyring, generation = Keyring.decode(keys.root_key, self._store.store_id, entry.value)
+            after = keys.as_in(entry)
         except RecordDamaged as error:
             self._tampering = str(error)
             return
-        if generation > keys.generation:
-            self._keys = replace(keys, keyring=keyring, generation=generation, revision=entry.mod_revision)
-            self._tampering = ""
-            if keyring.active.number != keys.keyring.active.number:
-                for hook in self.on_rotated:
-                    hook()
-        elif keyring != keys.keyring:
+        if after.generation > keys.generation:
+            self._keys, self._tampering = after, ""
+            if after.keyring.active.number != keys.keyring.active.number:
+                self._tell_of_rotation()
+        elif after.keyring != keys.keyring:
             self._tampering = "an older keyring was put back into the store: restore a backup"
+
+    def _tell_of_rotation(self) -> None:
+        for hook in self.on_rotated:
+            hook()
 
     async def _record_owed(self) -> None:
         """Record the sealings that could not be. Raises AuditUnavailable."""

@@ -18,9 +18,10 @@ from vestryd.domain.sealing.keyring import authenticate
 from vestryd.domain.secrets.changes import Moment, Plan
 from vestryd.domain.secrets.heads import Head, encode_head, head_key, version_key
 from vestryd.domain.secrets.index import INDEX, Index, encode_index, member
+from vestryd.domain.secrets.keys import KEYRING_HEAD, Keys
 from vestryd.domain.secrets.mirror import Mirror
 from vestryd.domain.secrets.registry import Registry
-from vestryd.domain.secrets.vault import KEYRING_HEAD, Keys, Vault
+from vestryd.domain.secrets.vault import Vault
 from vestryd.domain.steps import commit_step
 from vestryd.domain.store import ABSENT, Commit, Store
 from vestryd.domain.versions import Answered, request_key

@@ -18,7 +18,6 @@ from vestryd.domain.audit import AuditLog
 from vestryd.domain.audit import Entry as AuditEntry
 from vestryd.domain.clock import Clock
 from vestryd.domain.errors import (
-    Compacted,
     Conflict,
     CredentialsInvalid,
     InvalidField,
@@ -27,6 +26,7 @@ from vestryd.domain.errors import (
     TokenNotFound,
 )
 from vestryd.domain.failpoints import reach
+from vestryd.domain.following import follow
 from vestryd.domain.identity import Address, Caller
 from vestryd.domain.store import ABSENT, MAX_COMMIT_OPERATIONS, Batch, Commit, Store
 from vestryd.domain.tokens.new import NewToken
@@ -177,14 +177,7 @@ class Tokens:
     async def follow(self) -> None:
         """Apply what the store commits, until it is closed or this is cancelled."""
         try:
-            while True:
-                try:
-                    async for batch in self._store.watch(KEYS, after=self._revision):
-                        self._apply(batch)
-                except Compacted:
-                    await self.load()
-                else:
-                    return
+            await follow(self._store, KEYS, reached=lambda: self._revision, apply=self._apply, start_over=self.load)
         finally:
             self._is_ended = True
             self._wake()
