@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vestry.backoff import ReconnectPolicy
 from vestry.cache import Cache, CachedCopy, CacheWriter
 from vestry.channel import connect_async
+from vestry.config_watching import ConfigWatch
 from vestry.credentials import Credentials
 from vestry.errors import Unavailable
 from vestry.live import LiveConfig
@@ -27,7 +28,6 @@ from vestry.v1 import (
     secrets_pb2_grpc,
     tokens_pb2_grpc,
 )
-from vestry.watching import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Session:
         self._copies: dict[str, CachedCopy] = {}  # namespace -> its copy from disk, while it may be needed
         self._writer = CacheWriter(cache) if cache is not None else None
         self._writing = self.loop.create_task(self._writer.run()) if self._writer is not None else None
-        self._watch = Watch(
+        self._config_watch = ConfigWatch(
             self.remote,
             target=target,
             policy=policy,
@@ -88,9 +88,9 @@ class Session:
             on_update=self._save,
             on_loss=self._restore,
         )
-        self._watching = self.loop.create_task(self._watch.run())
+        self._following_config = self.loop.create_task(self._config_watch.run())
         self._secret_watch = SecretWatch(self.stubs.secrets, target=target, policy=policy, credentials=credentials)
-        self._watching_secrets = self.loop.create_task(self._secret_watch.run())
+        self._following_secrets = self.loop.create_task(self._secret_watch.run())
         self.secrets = SecretCache(
             self._secret_watch, self.stubs.secrets, self.remote, keeping=keeping, later=self.loop.call_later
         )
@@ -101,7 +101,7 @@ class Session:
             copy = await asyncio.to_thread(self._cache.load, namespace)
             if copy is not None:
                 self._copies[namespace] = copy
-        live = self._watch.add(namespace)
+        live = self._config_watch.add(namespace)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await live.first_state()
@@ -113,14 +113,14 @@ class Session:
 
     async def close(self) -> None:
         """End everything that the session runs, and save what is not saved yet."""
-        self._watch.end()
+        self._config_watch.end()
         self._secret_watch.end()
-        self._watching.cancel()
-        self._watching_secrets.cancel()
+        self._following_config.cancel()
+        self._following_secrets.cancel()
         if self._writer is not None and self._writing is not None:
             self._writer.stop()
             await asyncio.wait([self._writing])
-        await asyncio.wait([self._watching, self._watching_secrets])
+        await asyncio.wait([self._following_config, self._following_secrets])
         await self._secret_watch.ended()
         await self._channel.close()
 

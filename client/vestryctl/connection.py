@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import grpc
 
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+
+class _Paged(Protocol):
+    page_token: str
+
+
+class _Page(Protocol):
+    @property
+    def next_page_token(self) -> str: ...
+
+
+Paged = TypeVar("Paged", bound=_Paged)
+Page = TypeVar("Page", bound=_Page)
 
 
 class Daemon:
@@ -48,6 +61,15 @@ class Daemon:
             return method(request, timeout=self._timeout_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error, target=self.address) from error
+
+    def pages(self, method: grpc.UnaryUnaryMultiCallable[Paged, Page], request: Paged) -> Iterator[Page]:
+        """Make a call for each page of a list, from the one that `request` asks for to the last. Raises as `call`."""
+        while True:
+            page = self.call(method, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def stream(self, method: grpc.UnaryStreamMultiCallable[Request, Response], request: Request) -> Iterator[Response]:
         """Make one streaming call, which may take as long as it takes: the channel notices a daemon that is gone."""

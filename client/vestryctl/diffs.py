@@ -25,7 +25,6 @@ class Mark(Enum):
     OLD = "red"
     NEW = "green"
     SAME = ""
-    NOTE = "yellow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vestryctl.failures import Failure, SourceInvalid
+from vestryctl.sources import read_at_most, source_name
 from vestryctl.yaml_documents import MAX_DEPTH, load_yaml
 
 # gRPC's default for the largest message that a peer takes; the daemon's own limit for a document is lower, and it says so.
 MAX_SOURCE_BYTES = 4 * 1024 * 1024
 MAX_NODES = 1_000_000  # a document of MAX_SOURCE_BYTES can't hold more unless its aliases multiply
-
-STANDARD_INPUT = "-"
 
 
 def read_document(file: str) -> Any:
@@ -25,8 +23,7 @@ def read_document(file: str) -> Any:
     What comes from standard input, or has no known ending, is JSON or YAML. Raises Failure when it can't be read and
     SourceInvalid when it isn't a document.
     """
-    name = "standard input" if file == STANDARD_INPUT else file
-    return parse_document(read_text(file), name, suffix=Path(file).suffix.lower())
+    return parse_document(read_text(file), source_name(file), suffix=Path(file).suffix.lower())
 
 
 def read_merge_patch(file: str) -> dict[str, Any]:
@@ -39,7 +36,7 @@ def read_merge_patch(file: str) -> dict[str, Any]:
 
 def read_text(file: str) -> str:
     """Return the text in `file`, or of standard input. Raises Failure or SourceInvalid."""
-    return _decode(_read(file), "standard input" if file == STANDARD_INPUT else file)
+    return _decode(_read(file), source_name(file))
 
 
 def parse_document(text: str, name: str, *, suffix: str) -> Any:
@@ -96,15 +93,8 @@ def canonical(value: Any) -> bytes:
 
 
 def _read(file: str) -> bytes:
-    try:
-        if file == STANDARD_INPUT:
-            content = sys.stdin.buffer.read(MAX_SOURCE_BYTES + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                content = stream.read(MAX_SOURCE_BYTES + 1)
-    except OSError as error:
-        raise Failure(f"can't read {file}: {error.strerror}") from error
-    if len(content) > MAX_SOURCE_BYTES:
+    content = read_at_most(file, limit=MAX_SOURCE_BYTES)
+    if content is None:
         raise Failure(f"can't take {file}: it is larger than {MAX_SOURCE_BYTES // 1024**2} MiB")
     return content
 

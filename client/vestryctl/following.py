@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from vestry.backoff import ReconnectPolicy
 from vestry.errors import RemoteError, Unavailable
+from vestry.v1 import config_pb2, secrets_pb2
 from vestryctl.app import App
 
 _TOKEN_REASONS = {"RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID"}
@@ -24,6 +25,26 @@ M = TypeVar("M", bound=_Message)
 def is_passing(error: RemoteError) -> bool:
     """Tell whether a stream that was there may come back: its daemon is away, or has started anew and forgot our token."""
     return isinstance(error, Unavailable) or error.reason == "CREDENTIALS_INVALID"
+
+
+def follow_config(app: App, namespaces: Sequence[str]) -> Iterator[config_pb2.WatchConfigResponse]:
+    """Yield what the daemon sends of the documents of some namespaces. As `follow`."""
+
+    def stream(token: str) -> Iterator[config_pb2.WatchConfigResponse]:
+        request = config_pb2.WatchConfigRequest(namespaces=namespaces, resume_token=token)
+        return app.daemon.stream(app.daemon.config.WatchConfig, request)
+
+    return follow(app, stream)
+
+
+def follow_secrets(app: App, namespaces: Sequence[str]) -> Iterator[secrets_pb2.WatchSecretsResponse]:
+    """Yield what the daemon sends of the secrets of some namespaces. As `follow`."""
+
+    def stream(token: str) -> Iterator[secrets_pb2.WatchSecretsResponse]:
+        request = secrets_pb2.WatchSecretsRequest(namespaces=namespaces, resume_token=token)
+        return app.daemon.stream(app.daemon.secrets.WatchSecrets, request)
+
+    return follow(app, stream)
 
 
 def follow(app: App, open_stream: Callable[[str], Iterator[M]]) -> Iterator[M]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import click
@@ -90,6 +91,21 @@ class Seconds(click.ParamType[float]):
         if not 0 < seconds <= _MAX_SECONDS:
             self.fail(f"{value!r} is not between 0 and a day.", param, ctx)
         return seconds
+
+
+class Span(click.ParamType[timedelta]):
+    """A span of time, as in 90s, 12h or 30d."""
+
+    name = "span"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the span."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a span of time: write 90s, 12h or 30d.", param, ctx)
 
 
 def global_options(*, environment: bool) -> list[click.Parameter]:

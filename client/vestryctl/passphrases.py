@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from vestryctl.failures import Failure
-from vestryctl.prompts import ask_hidden, read_bytes
+from vestryctl.prompts import ask_hidden
+from vestryctl.sources import read_bytes
 
 _MAX_BYTES = 4096
 

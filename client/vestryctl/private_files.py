@@ -30,7 +30,7 @@ def replacing(file: Path, *, what: str, mode: int = 0o600) -> Iterator[BinaryIO]
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(file)
-        _sync_directory(file.parent)
+        sync_directory(file.parent)
     except OSError as error:
         raise Failure(f"can't write {what} {file}: {error.strerror}") from error
     finally:
@@ -54,7 +54,8 @@ def private_directory(directory: Path) -> None:
         raise Failure(f"others can look into {directory}: close it (chmod 700) or name another")
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Return once the names of the files in a directory are safe on disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -15,7 +15,7 @@ from vestry.v1 import config_pb2, secrets_pb2
 from vestryctl.app import App
 from vestryctl.diffs import compact
 from vestryctl.failures import Failure, explain
-from vestryctl.following import follow
+from vestryctl.following import follow_config, follow_secrets
 from vestryctl.wire import json_value
 
 _RETRY_SECONDS: Final = 5.0
@@ -94,14 +94,8 @@ class Changes:
 
     def _secret_changes(self, namespaces: list[str]) -> Iterator[None]:
         """Yield whenever the current version of a wanted secret is another than before."""
-        daemon = self._app.daemon
         versions: dict[SecretWanted, int] = {}
-
-        def stream(token: str) -> Iterator[secrets_pb2.WatchSecretsResponse]:
-            request = secrets_pb2.WatchSecretsRequest(namespaces=namespaces, resume_token=token)
-            return daemon.stream(daemon.secrets.WatchSecrets, request)
-
-        for message in follow(self._app, stream):
+        for message in follow_secrets(self._app, namespaces):
             facts = list(message.state.secrets) if message.HasField("state") else [message.change.secret]
             for each in facts:
                 secret = SecretWanted(each.namespace, each.name)
@@ -114,14 +108,8 @@ class Changes:
 
     def _config_changes(self, namespaces: list[str]) -> Iterator[None]:
         """Yield whenever a wanted value of a document is another than before."""
-        daemon = self._app.daemon
         values: dict[ConfigWanted, object] = {}
-
-        def stream(token: str) -> Iterator[config_pb2.WatchConfigResponse]:
-            request = config_pb2.WatchConfigRequest(namespaces=namespaces, resume_token=token)
-            return daemon.stream(daemon.config.WatchConfig, request)
-
-        for message in follow(self._app, stream):
+        for message in follow_config(self._app, namespaces):
             if not message.HasField("update"):
                 continue
             document = json_value(message.update.document)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-# gRPC reads them when it is loaded, below. Our errors say what it would.
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-os.environ.setdefault(
-    "GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305"
-)  # TLS 1.3 alone: transports.tls tells how
+from vestryd.transports.grpc_environment import ONLY_TLS_1_3, QUIET
+
+for _name, _value in (QUIET, ONLY_TLS_1_3):  # before gRPC is loaded, below
+    os.environ.setdefault(_name, _value)
 
 import argparse
 import asyncio
@@ -121,25 +120,25 @@ def _check(settings: Settings) -> int:
     if found:
         return _complain(found, CONFIG)
     note = "" if has_environment else f" (note: no namespace has a file {settings.environment}.json, .yaml or .toml)"
-    print(f"{settings.config.directory} is fine for the environment {settings.environment}{note}")  # noqa: T201
+    print(f"{settings.config.directory} is fine for the environment {settings.environment}{note}")  # noqa: T201 - for who typed the command
     return OK
 
 
 def _restore(backup: Path, settings: Settings) -> int:
     aside = restore(backup, settings.store_path, now=datetime.now(UTC))
-    print(f"restored {settings.store_path}" + (f"; what it replaced is kept as {aside}" if aside else ""))  # noqa: T201
+    print(f"restored {settings.store_path}" + (f"; what it replaced is kept as {aside}" if aside else ""))  # noqa: T201 - for who typed the command
     return OK
 
 
 def _recover(settings: Settings) -> int:
     configure(level=settings.log.level, format=settings.log.format)
-    print("\n".join(asyncio.run(recover(settings)).told()))  # noqa: T201
+    print("\n".join(asyncio.run(recover(settings)).told()))  # noqa: T201 - for who typed the command
     return OK
 
 
 def _complain(problems: Sequence[str], code: int) -> int:
     for problem in problems:
-        print(f"vestryd: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"vestryd: {problem}", file=sys.stderr)  # noqa: T201 - for who typed the command
     return code
 
 

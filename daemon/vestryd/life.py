@@ -12,10 +12,11 @@ import structlog
 
 from vestry._version import __version__
 from vestryd.assembly import Core, Wire, open_audit_log, open_store, problems
+from vestryd.assembly.document_log import log_applied, log_rejected
 from vestryd.domain import config
-from vestryd.domain.audit import AuditLog
+from vestryd.domain.audit import DAEMON, AuditLog
 from vestryd.domain.documents import Document
-from vestryd.domain.errors import StoreUnavailable, VestryError, Violation
+from vestryd.domain.errors import StoreUnavailable, VestryError
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
 from vestryd.domain.ingest import Ingestion, Rejection, Reloaded
 from vestryd.domain.layers import Layer
@@ -36,7 +37,7 @@ from vestryd.stores.memory import MemoryStore
 
 SWEEP_SECONDS = 60.0
 PINGS_PER_WATCHDOG = 3  # so that two late ones are forgiven
-DAEMON = Caller("vestryd", Via.SOCKET, frozenset({LOCAL_ADMINISTRATOR}))  # what the daemon does on its own behalf
+ITSELF = Caller(DAEMON, Via.SOCKET, frozenset({LOCAL_ADMINISTRATOR}))  # as a caller, when it acts on its own behalf
 LAST_RECORDS_SECONDS = 0.5  # for what is not in the audit log yet when the daemon stops
 
 log = structlog.get_logger("vestryd")
@@ -83,7 +84,7 @@ async def check(settings: Settings) -> tuple[list[str], bool]:
 
 
 class Life:
-    """The life of a daemon: start, serve, stop."""
+    """One run of the daemon over its open store and audit log."""
 
     def __init__(self, settings: Settings, store: Store, audit: AuditLog, notifier: Notifier) -> None:
         self._settings = settings
@@ -148,7 +149,7 @@ class Life:
         self._not_imported = list(found.problems)
         for namespace, items in found.batches:
             try:
-                await self._core.secrets.import_(DAEMON, namespace, items, conflict=ImportConflict.REPLACE)
+                await self._core.secrets.import_(ITSELF, namespace, items, conflict=ImportConflict.REPLACE)
             except VestryError as error:  # whatever it is, nobody is served worse for it
                 self._not_imported.append(f"namespace {namespace}, from the environment: {error}")
         for problem in self._not_imported:
@@ -188,7 +189,7 @@ class Life:
             if len(configs) < len(documents):  # the policy is among them
                 wire.pipeline.live.changed()
             for document in documents:
-                _log_applied(document)
+                log_applied(document)
 
         self._core.documents.on_applied = applied
         for ingestion in self._core.ingestions:
@@ -202,7 +203,7 @@ class Life:
             if is_config:
                 wire.publisher.rejected(name, rejection)
             self._core.auditor.rejected(kind, name, rejection)
-            _log_rejected(kind, name, self._core.documents.find(kind, name), rejection)
+            log_rejected(kind, name, self._core.documents.find(kind, name), rejection)
             self._notifier.status(self._status())
 
         def reloaded(one: Reloaded) -> None:
@@ -260,36 +261,6 @@ class Life:
         text = f"serving {namespaces} namespace{'' if namespaces == 1 else 's'}"
         found = list(problems(self._core))
         return f"{text}; {found[0].component}: {found[0].message}" if found else text
-
-
-def _log_applied(document: Document) -> None:
-    version = document.version
-    facts = {"message": version.message, "rollback_of": version.rollback_of}
-    log.info(
-        "document.applied",
-        kind=document.kind,
-        name=document.name,
-        version=version.number,
-        cause=version.cause.name.lower(),
-        author=version.author,
-        revision=document.revision,
-        **{name: fact for name, fact in facts.items() if fact},
-    )
-
-
-def _log_rejected(kind: str, name: str, document: Document | None, rejection: Rejection) -> None:
-    log.warning(
-        "document.rejected",
-        kind=kind,
-        name=name,
-        version_in_force=document.version.number if document else 0,
-        violations=[_told(one) for one in rejection.violations],
-    )
-
-
-def _told(one: Violation) -> dict[str, object]:
-    facts = {"file": one.file, "line": one.line, "pointer": one.pointer, "rule": one.rule, "value": one.value}
-    return {**{name: fact for name, fact in facts.items() if fact}, "message": one.message}
 
 
 @asynccontextmanager

@@ -256,7 +256,7 @@ class TestWatch:
         async with AsyncClient(daemon.target, timeout=PATIENCE_SECONDS, reconnect=POLICY) as client:
             view = await client.config()
             await eventually(lambda: view.is_live)
-            await eventually(lambda: bool(client._session and client._session._watch._token))
+            await eventually(lambda: bool(client._session and client._session._config_watch._token))
             daemon.end("vestryl_1")
             await eventually(lambda: len(daemon.watches) == 2)
             daemon.set("default", {"a": 2})
@@ -296,7 +296,7 @@ class TestWatch:
         auth.answer = b""
         async with AsyncClient(daemon.target, timeout=PATIENCE_SECONDS, reconnect=POLICY) as client:
             asking = asyncio.create_task(client.config())
-            await eventually(lambda: bool(client._session and client._session._watch._failures > 1))
+            await eventually(lambda: bool(client._session and client._session._config_watch._failures > 1))
             auth.answer = None
             assert (await asking)["a"] == 1
 

@@ -28,7 +28,7 @@ from transports.secure_wire import (
     shake_hands,
     shown_by,
 )
-from vestryd.transports.tls import ONLY_TLS_1_3
+from vestryd.transports.grpc_environment import ONLY_TLS_1_3
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from vestryctl.documents import read_text
 from vestryctl.failures import ExitCode, Failure
 from vestryctl.options import Command, Utf8, namespace_option
 from vestryctl.private_files import write_private
-from vestryctl.prompts import STANDARD_INPUT
+from vestryctl.sources import source_name
 from vestryctl.templates import Place, Template
 from vestryctl.text import decoded
 from vestryctl.wanted import Changes, ConfigWanted, SecretWanted, Wanted
@@ -62,8 +62,7 @@ def render(app: App, template: str, file: Path | None, command: str | None, name
     """
     if file is None and (watch or command is not None):
         raise click.UsageError("--watch and --exec are for a FILE: give -f.")
-    name = "standard input" if template == STANDARD_INPUT else template
-    rendering = _Rendering(app, Template(read_text(template), name), namespace, file, _argv(command))
+    rendering = _Rendering(app, Template(read_text(template), source_name(template)), namespace, file, _argv(command))
     rendering.check()
     rendering.run_once()
     if watch:

@@ -10,9 +10,8 @@ from vestry.auth_socket import fetch, path_beside
 from vestry.v1 import tokens_pb2
 from vestryctl import text
 from vestryctl.app import App, pass_app
-from vestryctl.commands.secrets.settings import Span
 from vestryctl.failures import ExitCode, Failure
-from vestryctl.options import Group, Utf8
+from vestryctl.options import Group, Span, Utf8
 from vestryctl.wire import as_value, enum_name
 
 _PAGE = 1000
@@ -65,13 +64,7 @@ def list_(app: App, user: str) -> None:
     Those that are no longer good are there for a day more.
     """
     request = tokens_pb2.ListTokensRequest(user=user, page_size=_PAGE)
-    found: list[tokens_pb2.Token] = []
-    while True:
-        answer = app.daemon.call(app.daemon.tokens.ListTokens, request)
-        found += answer.tokens
-        request.page_token = answer.next_page_token
-        if not request.page_token:
-            break
+    found = [one for page in app.daemon.pages(app.daemon.tokens.ListTokens, request) for one in page.tokens]
     columns = ("TOKEN", "USER", "GROUPS", "STATE", "EXPIRES", "LAST USED", "BY", "DESCRIPTION")
     app.out.show(
         {"tokens": [as_value(one) for one in found]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vestryd.assembly.core import Core
+from vestryd.domain.errors import in_short
 from vestryd.services.admin import Problem
 
 
@@ -13,8 +14,7 @@ def problems(core: Core, *others: tuple[str, str]) -> Iterator[Problem]:
     start = core.auditor.start_time  # of what has no beginning of its own
     for ingestion in core.ingestions:
         for name, rejection in ingestion.rejections().items():
-            first, more = rejection.violations[0], len(rejection.violations) - 1
-            message = f"its files are rejected: {first}" + (f", and {more} more" if more else "")
+            message = f"its files are rejected: {in_short(rejection.violations)}"
             yield Problem(f"{ingestion.kind}/{name}", message, rejection.time)
         for path, problem in ingestion.source_problems:
             yield Problem(ingestion.kind, f"{path}: {problem}", ingestion.problems_since)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Documents, Kind
-from vestryd.domain.errors import CredentialsMissing, PermissionDenied
+from vestryd.domain.errors import CredentialsMissing, PermissionDenied, in_short
 from vestryd.domain.identity import Caller
 from vestryd.domain.policy.decision import Decision, Explanation
 from vestryd.domain.policy.policy import BUILT_IN, Policy, compile_policy
@@ -49,9 +49,9 @@ class Access:
         """Yield what is wrong with the policy in the store."""
         document = self._documents.find(KIND, NAME)
         if document and document.broken:
-            more = f", and {len(document.broken) - 1} more" if len(document.broken) > 1 else ""
+            what = f"version {document.version.number} of the policy"
             yield (
-                f"version {document.version.number} of the policy can't be used by this release: {document.broken[0]}{more}. "
+                f"{what} can't be used by this release: {in_short(document.broken)}. "
                 "Until it is corrected, the built-in policy is in force: local administrators may do everything, nobody "
                 "else may do anything"
             )

@@ -6,6 +6,7 @@ table; nobody matches on text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -38,6 +39,13 @@ class Violation:
             place += f":{self.line}:{self.column}" if self.column else f":{self.line}"
         where = f"at {self.pointer}" if self.pointer else ""
         return ": ".join(part for part in (place, where, self.message) if part) + f" ({self.rule})"
+
+
+def in_short(violations: Sequence[Violation]) -> str:
+    """Return the first of the violations, and how many more there are; empty when there is none."""
+    if not violations:
+        return ""
+    return str(violations[0]) + (f", and {len(violations) - 1} more" if len(violations) > 1 else "")
 
 
 @dataclass(eq=False)
@@ -103,10 +111,7 @@ class DocumentInvalid(VestryError):
     violations: tuple[Violation, ...]
 
     def __str__(self) -> str:
-        first = str(self.violations[0]) if self.violations else "no reason was given"
-        more = len(self.violations) - 1
-        rest = f", and {more} more" if more > 0 else ""
-        return f"{self.kind} {self.name!r} is invalid: {first}{rest}"
+        return f"{self.kind} {self.name!r} is invalid: {in_short(self.violations) or 'no reason was given'}"
 
 
 @dataclass(eq=False)

@@ -30,10 +30,10 @@ class Reference:
     @classmethod
     def parse(cls, text: object) -> Reference:
         """Return what `namespaces/<namespace>/secrets/<name>` refers to. Raises InvalidField."""
-        parts = text.split("/") if isinstance(text, str) else []
-        if len(parts) != 4 or parts[0] != "namespaces" or parts[2] != "secrets" or not parts[1]:  # noqa: PLR2004
-            raise InvalidField(KEY, 'must be "namespaces/<namespace>/secrets/<name>"')
-        return cls(check_namespace(parts[1]), check_secret(parts[3]))
+        match text.split("/") if isinstance(text, str) else []:
+            case ["namespaces", namespace, "secrets", name] if namespace:
+                return cls(check_namespace(namespace), check_secret(name))
+        raise InvalidField(KEY, 'must be "namespaces/<namespace>/secrets/<name>"')
 
 
 def is_reference(value: Json) -> bool:

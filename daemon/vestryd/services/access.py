@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable
 from vestry.v1 import access_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.access import KIND, NAME, Access
-from vestryd.domain.errors import DocumentInvalid, InvalidField
+from vestryd.domain.errors import DocumentInvalid, InvalidField, in_short
 from vestryd.domain.jsonvalue import canonical
 from vestryd.domain.policies import Policies
 from vestryd.domain.store import Store
@@ -170,7 +170,7 @@ class AccessService:
         for problem in self._access.problems():
             return problem
         rejection = self._policies.ingestion.rejection(NAME)
-        return messages.rejection(rejection) if rejection else ""
+        return in_short(rejection.violations) if rejection else ""
 
     def _revision(self, revision: int | None = None) -> common.StoreRevision:
         return store_revision(self._store, self._policies.revision if revision is None else revision)

@@ -8,7 +8,7 @@ from vestry.v1 import access_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.access import NAME
 from vestryd.domain.documents import Document
-from vestryd.domain.ingest import Ingestion, Rejection
+from vestryd.domain.ingest import Ingestion
 from vestryd.domain.jsonvalue import canonical, checksum
 from vestryd.domain.layers import Layer
 from vestryd.domain.policy.policy import BUILT_IN
@@ -64,12 +64,6 @@ def layer(version: Version, one: Layer) -> pb.PolicyLayer:
         document=b"" if content is None else canonical(content),
         file=version.files.get(one, ""),
     )
-
-
-def rejection(one: Rejection) -> str:
-    """Return why the files are refused."""
-    more = len(one.violations) - 1
-    return f"{one.violations[0]}" + (f", and {more} more" if more else "")
 
 
 def version(one: Version) -> pb.PolicyVersion:

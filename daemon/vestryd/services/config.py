@@ -24,7 +24,7 @@ from vestryd.domain.versions import Slot
 from vestryd.services import config_messages as messages
 from vestryd.services import document_requests as requests
 from vestryd.services.call import Call
-from vestryd.services.common_messages import layer_number, store_revision, timestamp
+from vestryd.services.common_messages import layer_number, store_revision, timestamp, violations
 from vestryd.services.common_requests import watched_namespaces
 from vestryd.services.feed import Feed
 from vestryd.services.history import page_of
@@ -107,12 +107,10 @@ class ConfigService:
         layer = requests.layer(request.layer)
         try:
             content = requests.json_object(KIND, document.name, "document", request.document)
-            violations = self._configs.validate(document.name, layer, content)
+            found = self._configs.validate(document.name, layer, content)
         except DocumentInvalid as error:
-            violations = error.violations
-        return pb.ValidateConfigResponse(
-            valid=not violations, violations=violations(violations), version=document.version.number
-        )
+            found = error.violations
+        return pb.ValidateConfigResponse(valid=not found, violations=violations(found), version=document.version.number)
 
     async def list_config_versions(
         self, request: pb.ListConfigVersionsRequest, call: Call

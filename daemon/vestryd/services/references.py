@@ -19,7 +19,6 @@ from vestryd.domain.errors import (
 from vestryd.domain.identity import Caller
 from vestryd.domain.jsonvalue import MAX_DOCUMENT_BYTES, Json
 from vestryd.domain.references import KEY, WITHHELD, Reference, find, replace
-from vestryd.domain.secrets.heads import secret_path
 from vestryd.domain.secrets.values import Accessed
 from vestryd.services.call import Call
 
@@ -64,11 +63,8 @@ async def resolved(value: Json, secrets: Resolver, call: Call) -> Json:
 async def _resolve(path: str, secrets: Resolver, call: Call) -> Json:
     """Return what takes the place of a reference: the secret's value, or the reference and why that is withheld."""
     try:
-        reference = Reference.parse(path)
-        accessed = await secrets.resolve(
-            call.caller, secret_path(reference.namespace, reference.name), call_id=call.request_id
-        )
-        return accessed.value.decode()
+        Reference.parse(path)
+        return (await secrets.resolve(call.caller, path, call_id=call.request_id)).value.decode()
     except UnicodeDecodeError:
         return _withheld(path, "its value is not text")
     except InvalidField:  # in a document from before references were checked

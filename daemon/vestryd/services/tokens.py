@@ -32,7 +32,7 @@ class TokenService:
             once=request.once,
             description=request.description,
         )
-        text, token = await self._tokens.create(call.caller, wanted, request_id=call.request_id)
+        text, token = await self._tokens.create(call.caller, wanted, call_id=call.request_id)
         call.facts.update(token_id=token.token_id)
         return pb.CreateTokenResponse(token=text, metadata=self._message(token))
 
@@ -51,7 +51,7 @@ class TokenService:
 
     async def revoke_token(self, request: pb.RevokeTokenRequest, call: Call) -> pb.RevokeTokenResponse:
         """End a token."""
-        token = await self._tokens.revoke(call.caller, request.token_id, request_id=call.request_id)
+        token = await self._tokens.revoke(call.caller, request.token_id, call_id=call.request_id)
         call.facts.update(token_id=token.token_id)
         return pb.RevokeTokenResponse(metadata=self._message(token))
 

@@ -43,7 +43,7 @@ log = structlog.get_logger("vestryd.auth")
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class PeerProcess:
     """The process at the other end, as it was when it connected."""
 
     process_id: int
@@ -144,12 +144,12 @@ class _Connection(asyncio.Protocol):
         self._begin(cast("asyncio.WriteTransport", transport))
 
 
-def peer_of(connection: Any) -> Peer:
+def peer_of(connection: Any) -> PeerProcess:
     """Return who is at the other end of a connection, as the kernel says. Raises OSError."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)
     process_id, uid, gid = _PEERCRED.unpack(credentials)
     others = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MAX_GROUPS * _GID_BYTES)
-    return Peer(process_id, uid, frozenset({gid, *struct.unpack(f"{len(others) // _GID_BYTES}I", others)}))
+    return PeerProcess(process_id, uid, frozenset({gid, *struct.unpack(f"{len(others) // _GID_BYTES}I", others)}))
 
 
 def names_of(uid: int, gids: Iterable[int]) -> tuple[str, list[str]]:

@@ -2,7 +2,7 @@
 
 gRPC asks for a client certificate or doesn't; it can't leave the choice to the client. So with a client CA every caller on
 the port needs a certificate, and without one nobody's is looked at. gRPC has no option for the lowest version of TLS
-either: ONLY_TLS_1_3 is how TLS 1.2 is kept out.
+either: its environment is how TLS 1.2 is kept out (`grpc_environment`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final
 
 import grpc
 from cryptography import x509
@@ -23,10 +22,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from vestryd.domain.clock import Clock
 from vestryd.transports.certificates import Certificates
 from vestryd.transports.tls_files import Followed, TlsUnusable, certificates_of, read, read_private
-
-# The environment that gRPC must find when it is loaded, to speak TLS 1.3 alone: a suite of TLS 1.2 that no certificate can
-# serve. The suites of TLS 1.3 are not chosen this way (BoringSSL, SSL_CTX_set_strict_cipher_list).
-ONLY_TLS_1_3: Final = ("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1)  # with others gRPC's own clients fail in the handshake (grpcio 1.85, tried)
 _MIN_RSA_BITS = 2048

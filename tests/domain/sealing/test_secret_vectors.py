@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vestryd.domain.sealing.binary import from_microseconds
 from vestryd.domain.sealing.envelope import Place, open_record, rewrap, seal
-from vestryd.domain.sealing.exported import ExportedSecret, ExportKey, encrypt, read
+from vestryd.domain.sealing.exported import ExportedSecret, ExportKey, ExportReader, encrypt
 from vestryd.domain.sealing.kdf import stretch
 from vestryd.domain.sealing.keyring import Keyring, Term, TermState, authenticate, mac_key
 from vestryd.domain.sealing.slots import Slot, SlotKind, make_slot, open_slot
@@ -142,7 +142,7 @@ def test_exported_file() -> None:
     )
     assert (key.wrapping_key.hex(), key.check.hex()) == (vector["wrapping_key"], vector["check"])
     assert encrypt(key, secret, random=drawn(vector["data_key"], vector["wrap_nonce"], vector["payload_nonce"])) == file
-    assert read(file, vector["passphrase"].encode()) == secret
+    assert ExportReader(vector["passphrase"].encode()).read(file) == secret
     data_key = opened(vector["wrapping_key"], file[70:130], vector["wrap_associated"])
     assert opened(data_key.hex(), file[130:], vector["payload_associated"]) == bytes.fromhex(vector["payload"])
 

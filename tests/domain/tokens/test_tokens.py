@@ -191,7 +191,7 @@ class TestCreate:
         """Each change has a record of who made it; when none can be made, nothing changes."""
         async with desk() as one:
             _, token = await one.make("alice", "ops")
-            await one.tokens.revoke(TESTER, token.token_id, request_id="r-7")
+            await one.tokens.revoke(TESTER, token.token_id, call_id="r-7")
             await one.tokens.revoke(TESTER, token.token_id)  # nothing is left to do
             made, revoked = await one.audit.read(after=0, limit=9)
         assert (made.actor, made.action, made.resource) == ("user:tester", "tokens.create", "users/alice/tokens")

@@ -9,10 +9,11 @@ import click
 from vestryctl import layered
 from vestryctl.app import App, pass_app
 from vestryctl.commands.access.policy import Policy
-from vestryctl.documents import STANDARD_INPUT, read_merge_patch
+from vestryctl.documents import read_merge_patch
 from vestryctl.editing import edit_layer
 from vestryctl.layered import Terms
 from vestryctl.options import Command, dry_run_option, expected_version_option, message_option, yes_option
+from vestryctl.sources import STANDARD_INPUT
 
 
 @click.command(

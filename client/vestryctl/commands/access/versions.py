@@ -69,9 +69,5 @@ def rollback(app: App, version: int, message: str, *, dry_run: bool, yes: bool) 
 
 def _versions(app: App, limit: int) -> Iterator[access_pb2.PolicyVersion]:
     request = access_pb2.ListPolicyVersionsRequest(page_size=min(limit, PAGE_SIZE))
-    while True:
-        page = app.daemon.call(app.daemon.access.ListPolicyVersions, request)
+    for page in app.daemon.pages(app.daemon.access.ListPolicyVersions, request):
         yield from page.versions
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token

@@ -95,9 +95,5 @@ def list_(
 
 def records(app: App, request: audit_pb2.ListAuditRecordsRequest) -> Iterator[audit_pb2.AuditRecord]:
     """Yield the records that meet a request, over as many pages as it takes."""
-    while True:
-        page = app.daemon.call(app.daemon.audit.ListAuditRecords, request)
+    for page in app.daemon.pages(app.daemon.audit.ListAuditRecords, request):
         yield from page.records
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token

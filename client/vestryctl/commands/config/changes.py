@@ -10,7 +10,7 @@ from vestry.paths import Keys, to_pointer
 from vestryctl import layered
 from vestryctl.app import App, pass_app
 from vestryctl.commands.config.namespace import Namespace
-from vestryctl.documents import STANDARD_INPUT, check_json, load_json, read_merge_patch
+from vestryctl.documents import check_json, load_json, read_merge_patch
 from vestryctl.failures import ExitCode, Failure, SourceInvalid
 from vestryctl.layered import Terms
 from vestryctl.merge_patches import crosses_array, removing, setting
@@ -23,6 +23,7 @@ from vestryctl.options import (
     namespace_option,
     path_argument,
 )
+from vestryctl.sources import STANDARD_INPUT
 
 
 @click.command(

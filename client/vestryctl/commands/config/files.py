@@ -80,15 +80,8 @@ def reload(app: App, context: click.Context, namespace: str) -> None:
 @pass_app
 def namespaces(app: App) -> None:
     """List the namespaces."""
-    found: list[config_pb2.NamespaceSummary] = []
-    token = ""
-    while True:
-        request = config_pb2.ListNamespacesRequest(page_size=1000, page_token=token)
-        page = app.daemon.call(app.daemon.config.ListNamespaces, request)
-        found += page.namespaces
-        token = page.next_page_token
-        if not token:
-            break
+    pages = app.daemon.pages(app.daemon.config.ListNamespaces, config_pb2.ListNamespacesRequest(page_size=1000))
+    found = [each for page in pages for each in page.namespaces]
     rows = ((each.namespace, str(each.version), text.local_time(each.update_time), _state(each)) for each in found)
     app.out.show(
         {"namespaces": [as_value(each) for each in found]},

@@ -91,12 +91,8 @@ def rollback(app: App, version: int, namespace: str, message: str, *, dry_run: b
 
 def _versions(app: App, namespace: str, limit: int) -> Iterator[config_pb2.ConfigVersion]:
     request = config_pb2.ListConfigVersionsRequest(namespace=namespace, page_size=min(limit, PAGE_SIZE))
-    while True:
-        page = app.daemon.call(app.daemon.config.ListConfigVersions, request)
+    for page in app.daemon.pages(app.daemon.config.ListConfigVersions, request):
         yield from page.versions
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _print_version(app: App, answer: config_pb2.GetConfigVersionResponse) -> None:

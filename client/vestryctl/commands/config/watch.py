@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import click
@@ -11,7 +10,7 @@ from vestry.v1 import common_pb2, config_pb2
 from vestryctl import completing, text
 from vestryctl.app import App, pass_app
 from vestryctl.diffs import by_pointer
-from vestryctl.following import follow
+from vestryctl.following import follow_config
 from vestryctl.options import Command, Utf8
 from vestryctl.violations import print_violations
 from vestryctl.wire import as_value, enum_name, json_value
@@ -34,8 +33,8 @@ def watch(app: App, namespaces: tuple[str, ...]) -> None:
     goes on where it was. With -o json each line is an object with resume_token (empty for the state now) and either
     update or rejected, as in Vestry's protocol.
     """
-    following = _Following(app, list(namespaces) or ["default"])
-    for message in following.messages():
+    following = _Following(app)
+    for message in follow_config(app, list(namespaces) or ["default"]):
         match message.WhichOneof("event"):
             case "update":
                 following.print_update(message)
@@ -48,19 +47,8 @@ class _Following:
     """One run of `watch`. It remembers what was printed, so that a daemon that repeats itself is not repeated."""
 
     app: App
-    namespaces: list[str]
     seen: dict[str, config_pb2.ConfigUpdate] = field(default_factory=dict)  # namespace -> the update printed last
     rejections: dict[str, config_pb2.Rejection] = field(default_factory=dict)  # namespace -> why its files are refused
-
-    def messages(self) -> Iterator[config_pb2.WatchConfigResponse]:
-        """Yield what the daemon sends, over as many connections as it takes."""
-        daemon = self.app.daemon
-
-        def stream(token: str) -> Iterator[config_pb2.WatchConfigResponse]:
-            request = config_pb2.WatchConfigRequest(namespaces=self.namespaces, resume_token=token)
-            return daemon.stream(daemon.config.WatchConfig, request)
-
-        return follow(self.app, stream)
 
     def print_update(self, message: config_pb2.WatchConfigResponse) -> None:
         """Print a state that is new: a line about the version, and below it what changed in the document."""

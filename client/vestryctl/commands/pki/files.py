@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from vestryctl.failures import Failure
+from vestryctl.private_files import sync_directory
 
 CA: Final = "ca.pem"
 CA_KEY: Final = "ca-key.pem"
@@ -62,11 +63,11 @@ def put_directory(directory: Path, files: Mapping[str, bytes], *, inner: str = "
             _write(draft / name, content)
         if inner:
             (draft / inner).mkdir(mode=0o700)
-        _sync(draft)
+        sync_directory(draft)
         draft.rename(directory)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    _sync(directory.parent)
+    sync_directory(directory.parent)
 
 
 def put_file(path: Path, content: bytes) -> None:
@@ -77,7 +78,7 @@ def put_file(path: Path, content: bytes) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 def point(link: Path, target: str) -> None:
@@ -88,7 +89,7 @@ def point(link: Path, target: str) -> None:
         draft.replace(link)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(link.parent)
+    sync_directory(link.parent)
 
 
 def _draft_of(path: Path) -> Path:
@@ -101,11 +102,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from vestryctl.commands.secrets.values import MAX_VALUE_BYTES
 from vestryctl.failures import ExitCode, Failure
 from vestryctl.options import Command, Utf8, dry_run_option, namespace_option
 from vestryctl.passphrases import passphrase, passphrase_file_option
-from vestryctl.prompts import read_bytes
+from vestryctl.sources import read_bytes
 from vestryctl.wire import as_value, enum_name
 
 _BATCH: Final = 30  # secrets in one call (secrets.proto)

@@ -81,12 +81,10 @@ def rotations(app: App, namespace: str, limit: int, *, due: bool) -> None:
     """Tell which rotations are due, the most urgent first."""
     found: list[secrets_pb2.Secret] = []
     request = secrets_pb2.GetRotationStatusRequest(namespace=namespace, only_due=due, page_size=min(limit, _PAGE_SIZE))
-    while True:
-        page = app.daemon.call(app.daemon.secrets.GetRotationStatus, request)
+    for page in app.daemon.pages(app.daemon.secrets.GetRotationStatus, request):
         found += page.secrets
-        if not page.next_page_token or len(found) >= limit:
+        if len(found) >= limit:
             break
-        request.page_token = page.next_page_token
     value = {"secrets": [as_value(each) for each in found[:limit]], "due": page.due, "overdue": page.overdue}
 
     def print_table() -> None:
@@ -113,22 +111,14 @@ def _secrets(app: App, namespace: str, prefix: str, *, deleted: bool) -> Iterato
     request = secrets_pb2.ListSecretsRequest(
         namespace=namespace, name_prefix=prefix, include_deleted=deleted, page_size=_PAGE_SIZE
     )
-    while True:
-        page = app.daemon.call(app.daemon.secrets.ListSecrets, request)
+    for page in app.daemon.pages(app.daemon.secrets.ListSecrets, request):
         yield from page.secrets
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _versions(app: App, namespace: str, name: str) -> Iterator[secrets_pb2.SecretVersion]:
     request = secrets_pb2.ListSecretVersionsRequest(namespace=namespace, name=name, page_size=_PAGE_SIZE)
-    while True:
-        page = app.daemon.call(app.daemon.secrets.ListSecretVersions, request)
+    for page in app.daemon.pages(app.daemon.secrets.ListSecretVersions, request):
         yield from page.versions
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 def _row(secret: secrets_pb2.Secret) -> tuple[str | Text, ...]:

@@ -14,9 +14,8 @@ from vestryctl import text
 from vestryctl.app import App, pass_app
 from vestryctl.commands.secrets.generators import generator, generator_options
 from vestryctl.commands.secrets.reading import name_argument
-from vestryctl.commands.secrets.settings import Span
 from vestryctl.commands.secrets.values import from_file_option, raw_option, read_value
-from vestryctl.options import Command, expected_version_option, namespace_option
+from vestryctl.options import Command, Span, expected_version_option, namespace_option
 from vestryctl.wire import as_value
 
 _STEPS: Final = {

@@ -10,22 +10,7 @@ import click
 
 from vestry.durations import parse_duration
 from vestry.v1 import secrets_pb2
-from vestryctl.options import Utf8
-
-
-class Span(click.ParamType[timedelta]):
-    """A span of time, as in 90s, 12h or 30d."""
-
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the span."""
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return parse_duration(value)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a span of time: write 90s, 12h or 30d.", param, ctx)
+from vestryctl.options import Span, Utf8
 
 
 class Moment(click.ParamType[datetime]):

@@ -9,7 +9,8 @@ import click
 
 from vestryctl.failures import Failure
 from vestryctl.options import Utf8
-from vestryctl.prompts import STANDARD_INPUT, ask_hidden, read_bytes
+from vestryctl.prompts import ask_hidden
+from vestryctl.sources import STANDARD_INPUT, read_bytes
 
 MAX_VALUE_BYTES: Final = 65536
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import click
 
 from vestry.v1 import secrets_pb2
 from vestryctl import completing, text
 from vestryctl.app import App, pass_app
-from vestryctl.following import follow
+from vestryctl.following import follow_secrets
 from vestryctl.options import Command, Utf8
 from vestryctl.wire import as_value, enum_name
 
@@ -30,19 +28,9 @@ def watch(app: App, namespaces: tuple[str, ...]) -> None:
     exit code 130. When the daemon goes away, the watch waits for it and goes on where it was. With -o json each line is an
     object with resume_token and either state or change, as in Vestry's protocol.
     """
-    for message in messages(app, list(namespaces) or ["default"]):
+    for message in follow_secrets(app, list(namespaces) or ["default"]):
         if message.WhichOneof("event") in {"state", "change"}:
             _show(app, message)
-
-
-def messages(app: App, namespaces: list[str]) -> Iterator[secrets_pb2.WatchSecretsResponse]:
-    """Yield what the daemon sends of some namespaces, over as many connections as it takes."""
-
-    def stream(token: str) -> Iterator[secrets_pb2.WatchSecretsResponse]:
-        request = secrets_pb2.WatchSecretsRequest(namespaces=namespaces, resume_token=token)
-        return app.daemon.stream(app.daemon.secrets.WatchSecrets, request)
-
-    return follow(app, stream)
 
 
 def _show(app: App, message: secrets_pb2.WatchSecretsResponse) -> None:

@@ -17,7 +17,7 @@ from vestryctl.commands.secrets.settings import apply_settings, settings_of, set
 from vestryctl.commands.secrets.values import from_file_option, raw_option, read_value
 from vestryctl.failures import ExitCode, Failure
 from vestryctl.options import Command, NotNegative, namespace_option
-from vestryctl.prompts import STANDARD_INPUT
+from vestryctl.sources import STANDARD_INPUT
 from vestryctl.wire import as_value
 
 

@@ -66,11 +66,6 @@ def encrypt(key: ExportKey, secret: ExportedSecret, *, random: Random = os.urand
     return header + wrap + aead.seal(data_key, _encode(secret), fields(_DOMAIN, "payload", header), random)
 
 
-def read(file: bytes, passphrase: bytes) -> ExportedSecret:
-    """Return what is in one file; see `ExportReader.read`."""
-    return ExportReader(passphrase).read(file)
-
-
 class ExportReader:
     """Reads the files of an export. Lives as long as the import, and keeps the keys that it derived until then.
 

@@ -13,8 +13,9 @@ from vestryd.domain.access import Guard
 from vestryd.domain.audit import AuditLog
 from vestryd.domain.audited import act_of, record_failure
 from vestryd.domain.clock import Clock
-from vestryd.domain.errors import InvalidField, VestryError
+from vestryd.domain.errors import VestryError
 from vestryd.domain.identity import Caller
+from vestryd.domain.references import Reference
 from vestryd.domain.secrets.events import Change
 from vestryd.domain.secrets.heads import Head, Label, namespace_path, secret_path
 from vestryd.domain.secrets.index import INDEX, Index, encode_index
@@ -146,10 +147,8 @@ class Secrets(SecretReads, SecretWrites):
 
         Raises InvalidField for another path, and what `access` raises.
         """
-        match path.split("/"):
-            case ["namespaces", namespace, "secrets", name] if namespace:
-                return await self.access(caller, namespace, name, call_id=call_id)
-        raise InvalidField("$secret", "a reference to a secret reads namespaces/NAMESPACE/secrets/NAME")
+        reference = Reference.parse(path)
+        return await self.access(caller, reference.namespace, reference.name, call_id=call_id)
 
     async def export(
         self, caller: Caller, namespace: str, names: Sequence[str], passphrase: bytes, *, call_id: str = ""

@@ -98,7 +98,7 @@ class Tokens:
         if state is State.REVOKED:
             raise CredentialsInvalid("the token was revoked")
 
-    async def create(self, caller: Caller, wanted: NewToken, *, request_id: str = "") -> tuple[str, Token]:
+    async def create(self, caller: Caller, wanted: NewToken, *, call_id: str = "") -> tuple[str, Token]:
         """Make a token, and return it with what is known of it; nothing else ever tells the token.
 
         Raises LimitExceeded, AuditUnavailable, StoreUnavailable.
@@ -118,14 +118,14 @@ class Tokens:
             once=wanted.once,
             digest=secret.digest,
         )
-        await self._record(caller, "tokens.create", f"users/{token.user}/tokens", token, request_id)
+        await self._record(caller, "tokens.create", f"users/{token.user}/tokens", token, call_id)
         reach("tokens.create.before_commit")
         revision = await self._store.commit(Commit(expect={token.key: ABSENT}, puts={token.key: token.encode()}))
         reach("tokens.create.after_commit")
         await self._until(revision)
         return text, token
 
-    async def revoke(self, caller: Caller, which: str, *, request_id: str = "") -> Token:
+    async def revoke(self, caller: Caller, which: str, *, call_id: str = "") -> Token:
         """End a token, named by its id or by itself, and return what is known of it. Idempotent.
 
         Raises InvalidField, TokenNotFound, AuditUnavailable, StoreUnavailable.
@@ -137,7 +137,7 @@ class Tokens:
             token = self._get(token_id)
             if token.ended is State.REVOKED:
                 return token
-            await self._record(caller, "tokens.revoke", "tokens", token, request_id)
+            await self._record(caller, "tokens.revoke", "tokens", token, call_id)
             reach("tokens.revoke.before_commit")
             ended = token.end(State.REVOKED, self._clock.now())
             with suppress(Conflict):  # it was used, or revoked, meanwhile: look again
@@ -223,7 +223,7 @@ class Tokens:
         if known is None or now - known >= USE_IS_TOLD_TO:
             self._uses[token.token_id] = now
 
-    async def _record(self, caller: Caller, action: str, resource: str, token: Token, request_id: str) -> None:
+    async def _record(self, caller: Caller, action: str, resource: str, token: Token, call_id: str) -> None:
         facts: dict[str, Fact] = {
             "token_id": token.token_id,
             "user": token.user,
@@ -231,7 +231,7 @@ class Tokens:
             "expire_time": token.expire_time.isoformat(),
             "once": token.once,
         }
-        await self._audit.record(AuditEntry(caller.name, action, resource, request_id=request_id, facts=facts))
+        await self._audit.record(AuditEntry(caller.name, action, resource, request_id=call_id, facts=facts))
 
     async def _write(self, token: Token) -> int:
         """Replace what the store keeps of a token. Raises Conflict when it has changed since."""

@@ -17,8 +17,8 @@ from vestry.snapshot import Snapshot
 from vestry.v1 import config_pb2
 
 
-class Watch(Following[LiveConfig]):
-    """Follows configuration.
+class ConfigWatch(Following[LiveConfig]):
+    """Follows the configuration of the namespaces that were added.
 
     `on_update` hears of each state that the daemon sends, `on_loss` of each namespace whenever the daemon can't be had.
     """
