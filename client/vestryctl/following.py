@@ -11,6 +11,7 @@ from vestry.errors import RemoteError, Unavailable
 from vestry.v1 import config_pb2, secrets_pb2
 from vestryctl.app import App
 
+_MAX_REFUSALS = 3
 _TOKEN_REASONS = {"RESUME_TOKEN_FOREIGN", "RESUME_TOKEN_INVALID"}
 
 
@@ -22,9 +23,27 @@ class _Message(Protocol):
 M = TypeVar("M", bound=_Message)
 
 
-def is_passing(error: RemoteError) -> bool:
-    """Tell whether a stream that was there may come back: its daemon is away, or has started anew and forgot our token."""
-    return isinstance(error, Unavailable) or error.reason == "CREDENTIALS_INVALID"
+class Patience:
+    """Tells whether a stream that is lost may come back: one that was never there, and one that is refused, doesn't.
+
+    A token that is refused may be one of a daemon that has started anew since; so it takes a second refusal, and one more for
+    the next token to arrive.
+    """
+
+    def __init__(self) -> None:
+        self._was_connected = False
+        self._refusals = 0  # running
+
+    def heard(self) -> None:
+        """Say that the stream brought something."""
+        self._was_connected, self._refusals = True, 0
+
+    def outlasts(self, error: RemoteError) -> bool:
+        """Tell whether to try again after `error`."""
+        if error.reason == "CREDENTIALS_INVALID":
+            self._refusals += 1
+            return self._was_connected and self._refusals < _MAX_REFUSALS
+        return self._was_connected and isinstance(error, Unavailable)
 
 
 def follow_config(app: App, namespaces: Sequence[str]) -> Iterator[config_pb2.WatchConfigResponse]:
@@ -55,21 +74,22 @@ def follow(app: App, open_stream: Callable[[str], Iterator[M]]) -> Iterator[M]:
     """
     policy = ReconnectPolicy()
     token = ""
-    was_connected = False
+    patience = Patience()
     failures = 0
     while True:
         try:
             for message in open_stream(token):
                 if failures:
                     app.err.line("vestryctl: vestryd is back")
-                was_connected, failures = True, 0
+                failures = 0
+                patience.heard()
                 token = message.resume_token or token
                 yield message
         except RemoteError as error:
             if error.reason in _TOKEN_REASONS and token:
                 token = ""
                 continue
-            if not was_connected or not is_passing(error):
+            if not patience.outlasts(error):
                 raise
         if not failures:
             app.err.line(f"vestryctl: lost vestryd at {app.daemon.address}, waiting for it to come back")

@@ -142,6 +142,8 @@ class Life:
             log.warning("secrets.sealed", problem=self._core.vault.problem, remedy="vestryctl unseal")
         else:
             log.info("secrets.opened", slot=self._core.vault.slot_id, secrets=self._core.secrets.figures().secrets)
+            for problem in self._core.secrets.problems():
+                log.warning("secrets.problem", problem=problem)
 
     async def _import_secrets(self) -> None:
         """Take in what the daemon's environment holds for the secrets."""

@@ -52,7 +52,10 @@ def test_put_reads_a_file_as_it_is(ctl: Ctl, daemon: FakeDaemon, tmp_path: Path)
     assert daemon.secrets.value("a") == b"-----\n"
 
 
-@pytest.mark.parametrize(("typed", "problem"), [(b"\n", "it is empty"), (b"x" * 65537, "has more than 65536 bytes")])
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [(b"\n", "it is empty"), (b"x" * 65537, "has more than 65536 bytes"), (b"x" * 70000, "has more than 65536 bytes")],
+)
 def test_put_refuses_what_can_be_no_value(ctl: Ctl, daemon: FakeDaemon, typed: bytes, problem: str) -> None:
     """Nothing, and more than 64 KiB, are refused before anything is sent."""
     result = ctl("secrets", "put", "a", stdin=typed)
@@ -352,3 +355,12 @@ def test_what_the_proto_marks_as_secret_is_null() -> None:
     """A message in the machines' shape never has a field that is marked debug_redact, whoever asks for it."""
     answer = secrets_pb2.AccessSecretResponse(value=CANARY.encode(), version=3)
     assert as_value(answer) == {"value": None, "version": 3, "create_time": None, "expire_time": None}
+
+
+@pytest.mark.parametrize("command", ["put", "rotate"])
+def test_a_value_is_no_argument(ctl: Ctl, command: str) -> None:
+    """Whoever types one is told why, and what follows from it; it is not repeated."""
+    refused = ctl("secrets", command, "db-password", "hunter2")
+    assert refused.exit_code == 2
+    assert "every process on the machine could read" in refused.stderr
+    assert "hunter2" not in refused.stderr

@@ -10,7 +10,9 @@ from typing import Any
 from client.waiting import eventually_here
 from ctl.fake_daemon import FakeDaemon
 from ctl.running import Ctl
+from vestry.errors import RemoteError, Unavailable
 from vestry.v1 import common_pb2
+from vestryctl.following import Patience
 
 BAD = common_pb2.Violation(pointer="/server/port", rule="maximum", message="too much", file="default.json", line=3)
 
@@ -129,3 +131,15 @@ def test_watch_fails_when_there_is_no_daemon_to_begin_with(ctl: Ctl, daemon: Fak
     """A wrong address is told at once; only a daemon that was there is waited for."""
     daemon.stop()
     assert ctl("config", "watch").exit_code == 3
+
+
+def test_a_watch_whose_credentials_are_refused_for_good_ends() -> None:
+    """A refusal may be of a token of before a restart, so it takes a third one; one that was never there ends at once."""
+    refused, away = RemoteError("no", reason="CREDENTIALS_INVALID"), Unavailable("gone")
+    fresh, there = Patience(), Patience()
+    assert [fresh.outlasts(refused), fresh.outlasts(away)] == [False, False]
+    there.heard()
+    assert [there.outlasts(one) for one in (away, refused, away, refused, refused)] == [True, True, True, True, False]
+    there.heard()
+    assert there.outlasts(refused)
+    assert not there.outlasts(RemoteError("denied", reason="PERMISSION_DENIED"))

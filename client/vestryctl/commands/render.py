@@ -44,6 +44,7 @@ _PUBLIC: Final = 0o644
     "-f",
     "--file",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Write to FILE, if it would change. [default: standard output]",
 )
 @click.option("--watch", is_flag=True, help="Go on, and write FILE again whenever a value changes.")

@@ -84,7 +84,6 @@ class Reacting(click.ParamType[signal.Signals | str]):
     "--grace",
     type=Seconds(),
     default=10.0,
-    show_default="10s",
     metavar="SPAN",
     help="On a restart, the time from SIGTERM to SIGKILL. [default: 10s]",
 )
@@ -105,7 +104,7 @@ def run(
     *,
     pass_token: bool,
 ) -> None:
-    """Run a command with secrets and configuration in its environment.
+    """Run a command, secrets and configuration in its environment.
 
     Values are in its environment, never in an argument, which every process on the machine could read; note that a
     command's own children inherit its environment. Your token, VESTRY_TOKEN or VESTRY_TOKEN_FILE, is kept from it. The

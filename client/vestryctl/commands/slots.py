@@ -71,7 +71,7 @@ def list_(app: App) -> None:
     examples=[
         "vestryctl slots add --passphrase --label 'in the safe'",
         "vestryctl slots add --key-file /etc/vestry/unlock.key",
-        "vestryctl slots add --systemd-credential vestry-unlock",
+        "vestryctl slots add --systemd-credential vestry.unlock-key",
     ]
 )
 @source_options

@@ -33,7 +33,14 @@ def token() -> None:
     ]
 )
 @click.option("--user", type=Utf8(), required=True, metavar="NAME", help="Whom it speaks for: user:NAME in the policy.")
-@click.option("--group", "groups", type=Utf8(), multiple=True, metavar="NAME", help="A group that it puts them in.")
+@click.option(
+    "--group",
+    "groups",
+    type=Utf8(),
+    multiple=True,
+    metavar="NAME",
+    help="A group that it puts them in; may be repeated.",
+)
 @click.option("--ttl", type=Span(), metavar="SPAN", help="How long it is good. [default: 30d]")
 @click.option("--once", is_flag=True, help="Good for one call only.")
 @click.option("--description", type=Utf8(), default="", metavar="TEXT", help="What it is for.")
@@ -76,9 +83,9 @@ def list_(app: App, user: str) -> None:
 @click.argument("token_id", type=Utf8(), metavar="TOKEN")
 @pass_app
 def revoke(app: App, token_id: str) -> None:
-    """End a token at once; the watches that it opened end within a second.
+    """End a token at once.
 
-    TOKEN is its id, as 'list' shows it.
+    The watches that it opened end within a second. TOKEN is its id, as 'list' shows it.
     """
     answer = app.daemon.call(app.daemon.tokens.RevokeToken, tokens_pb2.RevokeTokenRequest(token_id=token_id))
     ended = answer.metadata

@@ -39,5 +39,5 @@ def log_rejected(kind: str, name: str, document: Document | None, rejection: Rej
 
 
 def _told(one: Violation) -> dict[str, object]:
-    facts = {"file": one.file, "line": one.line, "pointer": one.pointer, "rule": one.rule, "value": one.value}
+    facts = {"file": one.file, "line": one.line, "pointer": one.pointer, "rule": one.rule}
     return {**{name: fact for name, fact in facts.items() if fact}, "message": one.message}

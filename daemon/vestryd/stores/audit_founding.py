@@ -34,7 +34,9 @@ SIGNING_KEY_FILE = "signing.key"
 MAC_KEY_FILE = "mac.key"
 VERIFICATION_KEY_FILE = "verification.key"
 
-EVIDENCE = "Keep the directory as evidence and verify it (vestryctl audit verify); moved away, a new log begins"
+EVIDENCE = (
+    "Keep the directory as evidence and verify it (vestryctl audit verify DIRECTORY); moved away, a new log begins"
+)
 
 
 class Step(StrEnum):

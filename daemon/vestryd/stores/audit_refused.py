@@ -29,8 +29,8 @@ class RefusedAuditLog:
 
     @property
     def last_sequence(self) -> int:
-        """Not known: 0."""
-        return 0
+        """Not known."""
+        raise self._unavailable()
 
     async def record(self, entry: Entry) -> Record:  # noqa: ARG002 - the port's
         """Refuse."""

@@ -103,7 +103,7 @@ async def test_sealed_is_sealed() -> None:
         with pytest.raises(Sealed):
             rig.secrets.get(ALICE, NS, "key")
         assert rig.secrets.figures().secrets == 0
-        assert [*rig.secrets.problems()] == ["the vault: somebody sealed them"]
+        assert [*rig.secrets.problems()] == ["sealed: somebody sealed them"]
         with pytest.raises(UnlockRefused):
             await rig.vault.unseal(ALICE, [WRONG])
         for _ in range(2):

@@ -12,7 +12,7 @@ from vestry.errors import RemoteError
 from vestry.v1 import audit_pb2
 from vestryctl.app import App, pass_app
 from vestryctl.commands.audit.records import line
-from vestryctl.following import is_passing
+from vestryctl.following import Patience
 from vestryctl.options import Command, Whole
 from vestryctl.wire import as_value
 
@@ -48,7 +48,7 @@ def _print(app: App, record: audit_pb2.AuditRecord) -> None:
 def _records(app: App, after: int) -> Iterator[audit_pb2.AuditRecord]:
     """Yield the records after a sequence, over as many connections as it takes once the first one has been made."""
     policy = ReconnectPolicy()
-    was_connected = False
+    patience = Patience()
     failures = 0
     while True:
         try:
@@ -56,12 +56,13 @@ def _records(app: App, after: int) -> Iterator[audit_pb2.AuditRecord]:
             for message in app.daemon.stream(app.daemon.audit.WatchAudit, request):
                 if failures:
                     app.err.line("vestryctl: vestryd is back")
-                was_connected, failures = True, 0
+                failures = 0
+                patience.heard()
                 after = message.sequence or after
                 if message.HasField("record"):
                     yield message.record
         except RemoteError as error:
-            if not was_connected or not is_passing(error):
+            if not patience.outlasts(error):
                 raise
         if not failures:
             app.err.line(f"vestryctl: lost vestryd at {app.daemon.address}, waiting for it to come back")

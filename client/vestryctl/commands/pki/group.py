@@ -10,7 +10,7 @@ from vestryctl.options import Group
 
 @click.group(cls=Group)
 def pki() -> None:
-    """Run a small private CA, for TLS between vestryd and its callers.
+    """Run a small private CA, for TLS to vestryd.
 
     It is a directory, and needs no daemon. Its key, ca-key.pem, can make anybody anyone: keep the directory off the machines
     that use the certificates, and copy to them what they need, ca.pem and the directory of a name.

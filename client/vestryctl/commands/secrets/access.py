@@ -34,7 +34,11 @@ from vestryctl.wire import as_value
 )
 @click.option("--pending", "label", flag_value="pending", type=str, help="Give the one that waits to be promoted.")
 @click.option(
-    "-f", "--file", type=click.Path(path_type=Path), help="Write it to FILE, which only you can read, byte for byte."
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write it to FILE, which only you can read, byte for byte.",
 )
 @namespace_option
 @pass_app

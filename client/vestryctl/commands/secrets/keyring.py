@@ -31,7 +31,7 @@ def rotate(app: App) -> None:
 @keyring.command(examples=["vestryctl secrets keyring status"])
 @pass_app
 def status(app: App) -> None:
-    """Show the keys, and how many versions are still to be wrapped again."""
+    """Show the keys, and what is still to be wrapped again."""
     answer = app.daemon.call(app.daemon.secrets.RewrapStatus, secrets_pb2.RewrapStatusRequest())
     app.out.show(as_value(answer), lambda: _print(app, answer))
 

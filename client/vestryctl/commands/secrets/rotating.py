@@ -14,8 +14,8 @@ from vestryctl import text
 from vestryctl.app import App, pass_app
 from vestryctl.commands.secrets.generators import generator, generator_options
 from vestryctl.commands.secrets.reading import name_argument
-from vestryctl.commands.secrets.values import from_file_option, raw_option, read_value
-from vestryctl.options import Command, Span, expected_version_option, namespace_option
+from vestryctl.commands.secrets.values import ValueCommand, from_file_option, raw_option, read_value
+from vestryctl.options import Span, expected_version_option, namespace_option
 from vestryctl.wire import as_value
 
 _STEPS: Final = {
@@ -27,7 +27,7 @@ _OUTCOMES: Final = {"pending": "is pending", "promote": "is current", "abandon":
 
 
 @click.command(
-    cls=Command,
+    cls=ValueCommand,
     examples=[
         "vestryctl secrets rotate api-key                      # by its own generator",
         "vestryctl secrets rotate api-key --generate hex --grace 1h",

@@ -14,7 +14,7 @@ from vestryctl.app import App, pass_app
 from vestryctl.commands.secrets.generators import generator, generator_options
 from vestryctl.commands.secrets.reading import name_argument, secret_of
 from vestryctl.commands.secrets.settings import apply_settings, settings_of, settings_options
-from vestryctl.commands.secrets.values import from_file_option, raw_option, read_value
+from vestryctl.commands.secrets.values import ValueCommand, from_file_option, raw_option, read_value
 from vestryctl.failures import ExitCode, Failure
 from vestryctl.options import Command, NotNegative, namespace_option
 from vestryctl.sources import STANDARD_INPUT
@@ -22,7 +22,7 @@ from vestryctl.wire import as_value
 
 
 @click.command(
-    cls=Command,
+    cls=ValueCommand,
     examples=[
         "vestryctl secrets put db-password                     # asks for it, twice",
         "pass show db | vestryctl secrets put db-password",

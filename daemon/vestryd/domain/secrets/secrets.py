@@ -100,7 +100,7 @@ class Secrets(SecretReads, SecretWrites):
     def problems(self) -> Iterator[str]:
         """Yield what an administrator should look at."""
         if self._vault.problem:
-            yield f"the vault: {self._vault.problem}"
+            yield f"sealed: {self._vault.problem}"
         if self._vault.is_sealed:
             return
         yield from self._mirror.registry.problems()

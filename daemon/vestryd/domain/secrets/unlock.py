@@ -165,6 +165,7 @@ def _open_any(slots: Sequence[Slot], store_id: str, materials: Sequence[Material
             except UnlockRefused as error:
                 refusal = f": {error}" if len(slots) == 1 else ""
     sources = " and ".join(material.source for material in materials)
-    raise UnlockRefused(
-        f"no unlock slot opens with {sources}{refusal}" if sources else "there is no unlock source to open a slot with"
-    )
+    if sources:
+        raise UnlockRefused(f"no unlock slot opens with {sources}{refusal}")
+    wanted = "; ".join(f"slot {slot.id} opens with {slot.label or slot.kind.value.replace('_', ' ')}" for slot in slots)
+    raise UnlockRefused(f"there is no unlock source to open a slot with: {wanted}")
