@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         "--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="measure only these"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="measure so little that it takes a minute, to see that it runs"
+        "--quick", action="store_true", help="measure so little that it takes two minutes, to see that it runs"
     )
     asked = parser.parse_args(arguments)
     configure(level="error", format="console")  # of those parts of the daemon that run in this process
