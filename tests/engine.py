@@ -16,13 +16,16 @@ from vestryd.domain.config import CONFIG, KIND, Configs
 from vestryd.domain.documents import Document, Documents
 from vestryd.domain.ingest import Ingestion
 from vestryd.domain.policies import Policies
+from vestryd.domain.policy.actions import Catalogue
 from vestryd.domain.proposals import Proposals
 from vestryd.domain.sources import SourceFile
 from vestryd.domain.store import Store
 from vestryd.services.methods import actions, table
 from vestryd.stores.memory import MemoryStore
 
-ACTIONS = actions(table().values())
+ACTIONS: Catalogue = actions(table().values())
+# What a release before secrets could be accessed would know.
+FEWER_ACTIONS: Catalogue = {action: shapes for action, shapes in ACTIONS.items() if action != "secrets.access"}
 
 
 @dataclass
@@ -99,7 +102,7 @@ def build(
     store: Store,
     sources: FakeSources | None = None,
     clock: FakeClock | None = None,
-    known_actions: frozenset[str] = ACTIONS,
+    known_actions: Catalogue = ACTIONS,
 ) -> Engine:
     """Put an engine together; `running` makes it live."""
     clock, sources = clock or FakeClock(), sources or FakeSources()
@@ -129,7 +132,7 @@ async def running(
     store: Store | None = None,
     sources: FakeSources | None = None,
     clock: FakeClock | None = None,
-    known_actions: frozenset[str] = ACTIONS,
+    known_actions: Catalogue = ACTIONS,
 ) -> AsyncIterator[Engine]:
     """Run an engine: it has loaded, and follows its store. A release knows `known_actions`."""
     engine = build(store or MemoryStore(), sources, clock, known_actions)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from callers import TESTER, user
-from engine import ACTIONS, Engine, running
+from engine import FEWER_ACTIONS, Engine, running
 from vestryd.domain.errors import (
     CredentialsMissing,
     DocumentInvalid,
@@ -204,7 +204,7 @@ class TestBroken:
         store = MemoryStore()
         async with running(store) as engine:
             await engine.policies.patch({"rules": {"bob": BOBS}}, ME)
-        async with running(store, known_actions=ACTIONS - {"secrets.access"}) as engine:
+        async with running(store, known_actions=FEWER_ACTIONS) as engine:
             document = engine.policies.find()
             assert document
             assert (document.compiled, document.broken[0].rule) == (None, "unknown_action")
@@ -222,7 +222,7 @@ class TestBroken:
     async def test_it_is_a_change_like_any_other_when_another_instance_makes_it(self) -> None:
         """A newer instance over the same store commits what an older one can't understand: the older one goes on."""
         store = MemoryStore()
-        async with running(store) as new, running(store, known_actions=ACTIONS - {"secrets.access"}) as old:
+        async with running(store) as new, running(store, known_actions=FEWER_ACTIONS) as old:
             await new.policies.patch({"rules": {"bob": BOBS}}, ME)
             await old.documents.until(new.documents.revision)
             assert list(old.access.problems())
@@ -262,6 +262,6 @@ class TestRecovery:
         store = MemoryStore()
         async with running(store) as engine:
             await engine.policies.patch({"rules": {"bob": BOBS}}, ME)
-        async with running(store, known_actions=ACTIONS - {"secrets.access"}) as engine:
+        async with running(store, known_actions=FEWER_ACTIONS) as engine:
             await recover(engine.documents, engine.proposals, ME)
             assert list(engine.access.problems()) == []

@@ -12,11 +12,12 @@ import pytest
 from google.protobuf.message import Message
 
 from callers import TESTER, KnownCallers, user
-from engine import ACTIONS, Engine, running
+from engine import ACTIONS, FEWER_ACTIONS, Engine, running
 from services.daemon import Refused
 from vestry.v1 import access_pb2 as pb
 from vestry.v1 import common_pb2 as common
 from vestryd.domain.identity import Caller
+from vestryd.domain.policy.actions import Catalogue
 from vestryd.domain.policy.policy import BUILT_IN
 from vestryd.domain.store import Store
 from vestryd.services.access import AccessService
@@ -69,7 +70,7 @@ class Asking:
 
 @asynccontextmanager
 async def serving(
-    policy: Any = None, *, store: Store | None = None, known_actions: frozenset[str] = ACTIONS
+    policy: Any = None, *, store: Store | None = None, known_actions: Catalogue = ACTIONS
 ) -> AsyncIterator[Asking]:
     """Serve a policy, from a file."""
     async with running(store, known_actions=known_actions) as engine:
@@ -87,6 +88,9 @@ async def serving(
 def questions(*asked: tuple[str, str]) -> pb.CheckAccessRequest:
     """Return a request that asks (action, resource)."""
     return pb.CheckAccessRequest(questions=[pb.AccessQuestion(action=action, resource=what) for action, what in asked])
+
+
+CONFIG = ("config.read", "namespaces/billing/config")
 
 
 class TestQuestions:
@@ -134,9 +138,16 @@ class TestQuestions:
     async def test_a_hundred_questions_are_answered_and_no_more(self) -> None:
         """One call is not to hold up the others."""
         async with serving(POLICY) as asking:
-            assert len((await asking.ask("CheckAccess", questions(*[("config.read", "a")] * 100))).allowed) == 100
-            assert (await asking.refusal("CheckAccess", questions(*[("config.read", "a")] * 101)))[0] == "INVALID_FIELD"
+            assert len((await asking.ask("CheckAccess", questions(*[CONFIG] * 100))).allowed) == 100
+            assert (await asking.refusal("CheckAccess", questions(*[CONFIG] * 101)))[0] == "INVALID_FIELD"
             assert (await asking.refusal("CheckAccess", questions(("config.read", "a" * 513))))[0] == "INVALID_FIELD"
+
+    async def test_a_question_that_no_call_asks_is_refused(self) -> None:
+        """With what the action is asked of: a mistyped resource must not be answered with a soothing word."""
+        async with serving(POLICY) as asking:
+            mistyped = questions(("secrets.access", "namespace/billing/secrets/db-password"))
+            reason, message = await asking.refusal("CheckAccess", mistyped)
+            assert (reason, "but of namespaces/*/secrets/*" in message) == ("INVALID_FIELD", True)
 
     async def test_explain_tells_about_anybody(self) -> None:
         """By a name, by the groups that a credential would assert, and the rule that decides or comes nearest."""
@@ -253,7 +264,7 @@ class TestReading:
         store = MemoryStore()
         async with serving(POLICY, store=store):
             pass
-        async with serving(store=store, known_actions=ACTIONS - {"secrets.access"}) as asking:
+        async with serving(store=store, known_actions=FEWER_ACTIONS) as asking:
             answer = await asking.ask("GetPolicy", pb.GetPolicyRequest())
             assert (answer.version, json.loads(answer.document)) == (1, POLICY)
             assert "can't be used by this release" in answer.rejection

@@ -35,6 +35,7 @@ def route_of(handler: Handler, kind: Kind = Kind.UNARY) -> Route:
         response=pb.GetConfigResponse,
         action="config.read",
         resources=lambda request: (f"namespaces/{request.namespace}/config",),  # type: ignore[attr-defined]
+        shapes=frozenset({"namespaces/*/config"}),
         is_pure_read=True,
         is_for_any_caller=False,
     )

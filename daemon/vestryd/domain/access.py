@@ -9,6 +9,7 @@ from vestryd.domain.clock import Clock
 from vestryd.domain.documents import Documents, Kind
 from vestryd.domain.errors import CredentialsMissing, PermissionDenied, in_short
 from vestryd.domain.identity import Caller
+from vestryd.domain.policy.actions import Catalogue
 from vestryd.domain.policy.decision import Decision, Explanation
 from vestryd.domain.policy.policy import BUILT_IN, Policy, compile_policy
 from vestryd.domain.policy.schema import POLICY_SCHEMA
@@ -25,7 +26,7 @@ class Guard(Protocol):
         """Return if `caller` may. Raises CredentialsMissing, PermissionDenied."""
 
 
-def access_kind(actions: frozenset[str]) -> Kind:
+def access_kind(actions: Catalogue) -> Kind:
     """Return the document kind of the policy, which may speak of `actions` alone."""
     return Kind(KIND, lambda _name, document: compile_policy(document, actions=actions), POLICY_SCHEMA, BUILT_IN)
 
@@ -33,7 +34,7 @@ def access_kind(actions: frozenset[str]) -> Kind:
 class Access:
     """The policy in force, for as long as the daemon lives. `on_denied` hears of each refusal; it may not wait or raise."""
 
-    def __init__(self, documents: Documents, clock: Clock, actions: frozenset[str]) -> None:
+    def __init__(self, documents: Documents, clock: Clock, actions: Catalogue) -> None:
         self.on_denied: Callable[[Caller, str, str], None] = lambda _caller, _action, _resource: None
         self._documents = documents
         self._clock = clock

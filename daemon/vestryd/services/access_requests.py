@@ -11,7 +11,7 @@ from vestryd.domain.errors import InvalidField
 from vestryd.domain.faults import shown
 from vestryd.domain.identity import Address, Caller, Via
 from vestryd.domain.policy.findings import Findings, name_problem
-from vestryd.domain.policy.resources import MAX_PATTERN
+from vestryd.domain.policy.resources import MAX_PATTERN, can_meet
 from vestryd.domain.policy.subjects import identity_problem
 
 
@@ -23,12 +23,14 @@ def action(field: str, named: str, known: Collection[str]) -> str:
     return named
 
 
-def resource(field: str, named: str) -> str:
-    """Return a resource. Raises InvalidField."""
+def resource(field: str, named: str, action: str, shapes: Collection[str]) -> str:
+    """Return a resource of one of the shapes that an action is asked of. Raises InvalidField."""
     if not named:
         raise InvalidField(field, "name a resource, such as namespaces/default/config")
     if len(named) > MAX_PATTERN:
         raise InvalidField(field, f"it has {len(named)} characters: no resource has more than {MAX_PATTERN}")
+    if not any(can_meet(named, shape) for shape in shapes):
+        raise InvalidField(field, f"{action} is never asked of {shown(named)}, but of {', '.join(sorted(shapes))}")
     return named
 
 

@@ -5,6 +5,7 @@ Everything that must know of methods reads this table: the pipeline, the transpo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -22,6 +23,7 @@ FILES: tuple[FileDescriptor, ...] = tuple(
 
 NAMESPACES = frozenset({"namespace", "namespaces"})  # the fields in which an empty text means something
 EVERY_NAMESPACE = "*"
+_PLACE = re.compile(r"\{\w+\}")  # of a field, in a template
 
 # What a request of a method asks for: the resources that its action is checked on.
 Resources = Callable[[Message], Sequence[str]]
@@ -38,7 +40,8 @@ class Kind(Enum):
 class Method:
     """One RPC. `path` is its name on the wire, `/package.Service/Method`; `handler` that of the function that answers it.
 
-    `action` is what the caller must be allowed on each of the `resources` of its request; with `is_for_any_caller` it is
+    `action` is what the caller must be allowed on each of the `resources` of its request, whose paths have one of the
+    `shapes`, in which `*` stands for any segment; with `is_for_any_caller` it is
     enough that the caller is known.
     """
 
@@ -51,6 +54,7 @@ class Method:
     response: type[Message]
     action: str
     resources: Resources
+    shapes: frozenset[str]
     is_pure_read: bool
     is_for_any_caller: bool
 
@@ -67,9 +71,12 @@ def table(files: Iterable[FileDescriptor] = FILES) -> dict[str, Method]:
     return {method.path: method for method in methods}
 
 
-def actions(methods: Iterable[Method]) -> frozenset[str]:
-    """Return every action that a policy may speak of."""
-    return frozenset(method.action for method in methods)
+def actions(methods: Iterable[Method]) -> dict[str, frozenset[str]]:
+    """Return every action that a policy may speak of -> the shapes of the resources that it is asked of."""
+    found: dict[str, frozenset[str]] = {}
+    for method in methods:
+        found[method.action] = found.get(method.action, frozenset()) | method.shapes
+    return found
 
 
 def _method(descriptor: MethodDescriptor) -> Method:
@@ -87,6 +94,7 @@ def _method(descriptor: MethodDescriptor) -> Method:
         response=GetMessageClass(descriptor.output_type),
         action=access.action,
         resources=_all_of([_expander(template, descriptor, access) for template in access.resources]),
+        shapes=frozenset(_PLACE.sub("*", template) for template in access.resources),
         is_pure_read=access.pure_read,
         is_for_any_caller=access.any_caller,
     )

@@ -11,12 +11,14 @@ import pytest
 from vestryd.domain.errors import SourceInvalid, Violation
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, Caller, Via
 from vestryd.domain.jsonvalue import Json
+from vestryd.domain.policy.actions import Catalogue
 from vestryd.domain.policy.policy import Policy, compile_policy
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)  # a Monday
 PASSWORD = "namespaces/billing/secrets/db-password"
-ACTIONS = frozenset(
-    {
+# Asked of anything: what a resource may be is the business of a test of its own.
+ACTIONS: Catalogue = dict.fromkeys(
+    (
         "access.read",
         "access.update",
         "config.read",
@@ -25,7 +27,8 @@ ACTIONS = frozenset(
         "secrets.access",
         "secrets.get",
         "secrets.put",
-    }
+    ),
+    ("**",),
 )
 ROOT: Json = {"subjects": [LOCAL_ADMINISTRATOR], "actions": ["*"], "resources": ["**"]}
 

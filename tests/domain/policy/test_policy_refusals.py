@@ -311,3 +311,18 @@ def test_a_refused_policy_says_so_in_a_sentence() -> None:
     """The error's text is what logs show."""
     with pytest.raises(SourceInvalid, match=r"at /rules/bad/actions/0: there is no action 'x': .* \(unknown_action\)"):
         compile_policy(document(rule(actions=["x"])), actions=ACTIONS)
+
+
+def test_a_rule_that_is_about_nothing_is_refused() -> None:
+    """A mistyped resource in a rule that denies would be an open door; the message says what it may have been meant to be."""
+    catalogue = {"access.update": ("access",), "secrets.access": ("namespaces/*/secrets/*",)}
+    mistyped = document(rule(effect="deny", resources=["namespaces/billing/secret/*", "namespaces/a/config", "access"]))
+    with pytest.raises(SourceInvalid) as caught:
+        compile_policy(mistyped, actions=catalogue)
+    assert [(one.pointer, one.rule) for one in caught.value.violations] == [
+        (f"/rules/bad/resources/{index}", "pattern") for index in range(3)
+    ]
+    assert "did you mean 'namespaces/*/secrets/*'?" in caught.value.violations[0].message
+    assert "asked of namespaces/*/secrets/*" in caught.value.violations[2].message
+    both = rule(actions=["secrets.access", "access.update"], resources=["namespaces/**", "access"])
+    compile_policy(document(both), actions=catalogue)

@@ -3,9 +3,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.policy.policies import ROOT, refusal, rule
-from vestryd.domain.policy.resources import MAX_PATTERN, ResourceTrie, pattern_problem
+from vestryd.domain.policy.resources import MAX_PATTERN, ResourceTrie, can_meet, pattern_problem
 
 
 def matches(pattern: str, resource: str) -> bool:
@@ -119,3 +121,42 @@ def test_a_hostile_pattern_takes_linear_time() -> None:
     started = time.perf_counter()
     assert trie.match("a" * 100_000) == 0
     assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_met"),
+    [
+        ("namespaces/billing/secrets/db-*", True),
+        ("namespaces/*/secrets/*", True),
+        ("namespaces/**", True),
+        ("**", True),
+        ("namespaces/billing/secrets/db/**", True),
+        ("name*/billing/*c*t*/x", True),
+        ("namespace/billing/secrets/db", False),
+        ("namespaces/billing/secret/db", False),
+        ("namespaces/billing/secrets", False),
+        ("namespaces/billing/secrets/a/b", False),
+        ("namespaces/billing/secrets/a/b/**", False),
+        ("namespaces/billing/secret/**", False),
+        ("names*spaces/billing/secrets/db", False),
+    ],
+)
+def test_a_pattern_meets_a_shape_when_some_resource_of_it_matches(pattern: str, *, is_met: bool) -> None:
+    """Else the rule could never be about anything."""
+    assert can_meet(pattern, "namespaces/*/secrets/*") is is_met
+
+
+SEGMENTS = st.text("ab", min_size=1, max_size=4)
+
+
+@given(
+    shape=st.lists(st.one_of(st.just("*"), SEGMENTS), min_size=1, max_size=4),
+    pattern=st.lists(st.text("ab*", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join),
+    data=st.data(),
+)
+def test_a_pattern_that_matches_a_resource_meets_its_shape(shape: list[str], pattern: str, data: st.DataObject) -> None:
+    """So no rule is refused that some call is about."""
+    if pattern_problem(pattern):
+        return
+    resource = "/".join(data.draw(SEGMENTS) if segment == "*" else segment for segment in shape)
+    assert can_meet(pattern, "/".join(shape)) or not matches(pattern, resource)

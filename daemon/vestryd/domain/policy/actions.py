@@ -1,18 +1,24 @@
-"""Actions, as a rule or a role names them: `secrets.get`, `secrets.*` for all of a noun, `*` for all."""
+"""Actions, as rules and roles name them: `secrets.get`, `secrets.*` for a noun, `*` for all; and what they are about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from vestryd.domain.faults import shown
 from vestryd.domain.jsonvalue import Json
 from vestryd.domain.policy.findings import Findings, Path, check_names
+from vestryd.domain.policy.resources import can_meet
+
+Catalogue = Mapping[str, Collection[str]]  # action -> the shapes of the resources that it is asked of
+MAX_SHAPES_TOLD = 3
 
 
 class Actions:
     """The actions that there are, and the roles that a policy makes of them."""
 
-    def __init__(self, known: frozenset[str], roles: Mapping[str, Json], findings: Findings) -> None:
+    def __init__(self, catalogue: Catalogue, roles: Mapping[str, Json], findings: Findings) -> None:
+        self._catalogue = catalogue
+        known = frozenset(catalogue)
         # pattern -> the actions that it stands for
         self._meanings: dict[str, frozenset[str]] = {action: frozenset({action}) for action in known}
         for noun in {action.partition(".")[0] for action in known}:
@@ -42,6 +48,11 @@ class Actions:
     def expand(self, patterns: tuple[str, ...]) -> frozenset[str]:
         """Return the actions that `patterns` stand for; unknown patterns stand for none."""
         return frozenset().union(*(self._meanings.get(pattern, ()) for pattern in patterns))
+
+    def missed_by(self, pattern: str, actions: Iterable[str]) -> list[str]:
+        """Return what `actions` are asked of when no such resource can match `pattern`; nothing when one can."""
+        shapes = sorted({shape for action in actions for shape in self._catalogue[action]})
+        return [] if any(can_meet(pattern, shape) for shape in shapes) else shapes
 
     def _check(self, patterns: list[str], path: Path, findings: Findings) -> None:
         for index, pattern in enumerate(patterns):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from vestryd.domain.errors import SourceInvalid
 from vestryd.domain.identity import LOCAL_ADMINISTRATOR, SCHEMES, Caller
 from vestryd.domain.jsonvalue import Json
-from vestryd.domain.policy.actions import Actions
+from vestryd.domain.policy.actions import Actions, Catalogue
 from vestryd.domain.policy.decision import Decision, Explanation
 from vestryd.domain.policy.explanation import Explainer
 from vestryd.domain.policy.findings import Findings
@@ -32,7 +32,7 @@ BUILT_IN: Json = {
 }
 
 
-def compile_policy(document: Json, *, actions: frozenset[str]) -> Policy:
+def compile_policy(document: Json, *, actions: Catalogue) -> Policy:
     """Return the policy that `document` describes, where `actions` are all that there are, `access.update` among them.
 
     Raises SourceInvalid: with the schema's violations if the shape is wrong, else with all that its texts get wrong, else

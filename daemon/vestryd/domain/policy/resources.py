@@ -32,6 +32,37 @@ def pattern_problem(pattern: str) -> str:
     return ""
 
 
+def can_meet(pattern: str, shape: str) -> bool:
+    """Tell whether any resource of a shape matches `pattern`, which `pattern_problem` has nothing against.
+
+    A shape is a path in which the segment `*` stands for any one segment; `**` by itself is the shape of every path.
+    """
+    parts, places = pattern.split("/"), shape.split("/")
+    if parts[-1] == _REST:
+        parts.pop()
+        places = places[: len(parts)]
+    if shape == _REST:
+        return True
+    return len(parts) == len(places) and all(map(_can_be, parts, places))
+
+
+def _can_be(part: str, place: str) -> bool:
+    """Tell whether one segment of a pattern can match one of a shape."""
+    if _ANY in (part, place):
+        return True
+    head, *between = part.split(_ANY)
+    if not between:
+        return part == place
+    *between, tail = between
+    end = len(place) - len(tail)
+    return (
+        place.startswith(head)
+        and place.endswith(tail)
+        and len(head) <= end
+        and _has_in_order(place, between, len(head), end)
+    )
+
+
 class ResourceTrie:
     """Patterns, each for a set of rules; a set is an int with a bit for each rule.
 

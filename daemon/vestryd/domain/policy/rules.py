@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from enum import StrEnum
 from vestryd.domain.faults import shown
 from vestryd.domain.identity import Address
 from vestryd.domain.jsonvalue import Json
-from vestryd.domain.policy.actions import Actions
+from vestryd.domain.policy.actions import MAX_SHAPES_TOLD, Actions
 from vestryd.domain.policy.conditions import Condition, parse_conditions
 from vestryd.domain.policy.decision import Decision
 from vestryd.domain.policy.findings import Findings, Path, check_names
@@ -57,8 +57,9 @@ def _parse_rule(name: str, rule: Json, actions: Actions, subjects: Subjects, fin
     path: Path = ("rules", name)
     subjects.check(rule["subjects"], (*path, "subjects"), findings)
     patterns = actions.patterns(rule, path, findings)
+    expanded = actions.expand(patterns)
     for index, pattern in enumerate(rule["resources"]):
-        problem = pattern_problem(pattern)
+        problem = pattern_problem(pattern) or _what_it_misses(pattern, actions.missed_by(pattern, expanded), findings)
         if problem:
             message = f"the resource pattern {shown(pattern)} can't be used: {problem}"
             findings.add((*path, "resources", index), "pattern", message, pattern)
@@ -67,11 +68,20 @@ def _parse_rule(name: str, rule: Json, actions: Actions, subjects: Subjects, fin
         effect=Effect(rule.get("effect", Effect.ALLOW)),
         subjects=tuple(rule["subjects"]),
         patterns=patterns,
-        actions=actions.expand(patterns),
+        actions=expanded,
         resources=tuple(rule["resources"]),
         conditions=parse_conditions(rule.get("conditions", {}), (*path, "conditions"), findings),
         allowed=Decision(is_allowed=True, rule=name),
     )
+
+
+def _what_it_misses(pattern: str, shapes: Sequence[str], findings: Findings) -> str:
+    """Say what a pattern should be about that no resource of the rule's actions can match; nothing when there are none."""
+    if not shapes:
+        return ""
+    told = ", ".join(shapes[:MAX_SHAPES_TOLD]) + (", …" if len(shapes) > MAX_SHAPES_TOLD else "")
+    hint = findings.suggestion(pattern, shapes) or f": they are asked of {told}"
+    return f"it matches nothing that the rule's actions are asked of{hint}"
 
 
 class RuleIndex:
