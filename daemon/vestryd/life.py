@@ -138,8 +138,9 @@ class Life:
         await self._core.secrets.open(await asyncio.to_thread(self._unlock.materials))
         for problem in self._unlock.problems():
             log.warning("secrets.unlock_source_unusable", problem=problem)
-        if self._core.vault.is_sealed:
-            log.warning("secrets.sealed", problem=self._core.vault.problem, remedy="vestryctl unseal")
+        why_sealed = self._core.vault.why_sealed
+        if why_sealed:
+            log.warning("secrets.sealed", problem=why_sealed.problem, remedy=why_sealed.remedy)
         else:
             log.info("secrets.opened", slot=self._core.vault.slot_id, secrets=self._core.secrets.figures().secrets)
             for problem in self._core.secrets.problems():

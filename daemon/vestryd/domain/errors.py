@@ -395,13 +395,16 @@ class SecretUnusable(VestryError):
 
 @dataclass(eq=False)
 class Sealed(VestryError):
-    """The keys of the secrets are not in memory: no unlock source opened a slot, or somebody sealed them."""
+    """The keys of the secrets are not in memory: no unlock source opened a slot, or somebody sealed them.
 
-    problem: str = ""
+    `remedy` is empty where `problem` says already what to do.
+    """
+
+    problem: str
+    remedy: str = "unseal them with `vestryctl unseal`"
 
     def __str__(self) -> str:
-        why = f" ({self.problem})" if self.problem else ""
-        return f"the secrets are sealed{why}: unseal them with `vestryctl unseal`"
+        return f"the secrets are sealed, since {self.problem}" + (f": {self.remedy}" if self.remedy else "")
 
 
 @dataclass(eq=False)

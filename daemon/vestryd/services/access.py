@@ -61,7 +61,7 @@ class AccessService:
         """Tell why somebody may do a thing or may not."""
         caller = questions.subject(request, call.caller)
         action = questions.action("action", request.action, self._actions)
-        resource = questions.resource("resource", request.resource)
+        resource = questions.resource("resource", request.resource, action, self._actions[action])
         if action in self._for_any_caller:
             return pb.ExplainAccessResponse(allowed=True, explanation=f"allowed: every known caller may do {action}")
         found = self._access.explain(caller, action, resource)
@@ -162,7 +162,7 @@ class AccessService:
 
     def _is_allowed(self, number: int, question: pb.AccessQuestion, call: Call) -> bool:
         action = questions.action(f"questions[{number}].action", question.action, self._actions)
-        resource = questions.resource(f"questions[{number}].resource", question.resource)
+        resource = questions.resource(f"questions[{number}].resource", question.resource, action, self._actions[action])
         return action in self._for_any_caller or self._access.check(call.caller, action, resource).is_allowed
 
     def _rejection(self) -> str:

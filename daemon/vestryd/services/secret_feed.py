@@ -98,7 +98,7 @@ class SecretPublisher:
     def sealed(self) -> None:
         """End the watches, since nothing can be told them any more."""
         self._source.forget()
-        self._feed.interrupt(Sealed(self._vault.problem))
+        self._feed.interrupt(self._vault.why_sealed or Sealed(self._vault.problem))
 
     async def opened(self) -> None:
         """Begin again: what happened while the secrets were sealed was not published."""

@@ -125,7 +125,7 @@ def _metadata(error: errors.VestryError) -> Facts:
             facts["violations"] = str(len(value))
         elif field.name == "field_name":
             facts["field"] = value
-        elif field.name not in {"problem", "path"}:
+        elif field.name not in {"problem", "path", "remedy"}:
             facts[field.name] = (str(value).lower() if isinstance(value, bool) else str(value))[:MAX_FACT_CHARACTERS]
     return facts
 

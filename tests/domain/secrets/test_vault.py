@@ -343,3 +343,14 @@ async def test_slots_of_another_store_do_not_open() -> None:
         other = build(store)
         await other.secrets.open([KEY_FILE])
         assert other.vault.is_sealed
+
+
+async def test_who_has_lost_a_key_file_is_told_which() -> None:
+    """And how to go on: by the daemon's own sources, or with a passphrase where a slot has one."""
+    async with running() as rig:
+        await rig.vault.add_slot(ALICE, PASSPHRASE)
+        lost = await restarted(rig, materials=())
+        with pytest.raises(Sealed) as caught:
+            _ = lost.vault.keys
+        assert f"slot {rig.vault.slot_id} opens with {KEY_FILE.source}" in str(caught.value)
+        assert "`vestryctl unseal --own-sources`, or `vestryctl unseal` with a passphrase" in str(caught.value)

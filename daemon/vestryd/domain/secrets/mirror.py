@@ -46,7 +46,7 @@ class Mirror:
         """What is known of all secrets. Raises Sealed."""
         keys = self._vault.keys
         if self._registry is None or self._registry.mac_key != keys.mac_key:
-            raise Sealed("they are being read")
+            raise Sealed("they are being read", remedy="try again in a moment")
         return self._registry
 
     async def until(self, revision: int) -> None:

@@ -22,7 +22,7 @@ from vestryd.domain.errors import AuditUnavailable, Conflict, RecordDamaged, Sea
 from vestryd.domain.identity import Caller
 from vestryd.domain.sealing.aead import KEY_BYTES
 from vestryd.domain.sealing.keyring import Keyring
-from vestryd.domain.sealing.slots import Slot
+from vestryd.domain.sealing.slots import PASSPHRASES, Slot
 from vestryd.domain.secrets.keys import KEYRING_HEAD, Keys, read_keys, replace_keyring
 from vestryd.domain.secrets.unlock import SLOTS, Material, UnlockSlots, slot_key
 from vestryd.domain.steps import commit_step
@@ -30,7 +30,7 @@ from vestryd.domain.store import ABSENT, Batch, Commit, Entry, Store
 
 RESOURCE = "keyring"
 
-BY_HAND = "somebody sealed them"
+BY_HAND = Sealed("somebody sealed them")
 
 
 class Vault:
@@ -53,7 +53,7 @@ class Vault:
         self._lock = asyncio.Lock()  # one change of slots or keyring at a time
         self._slots = UnlockSlots(store, clock)
         self._keys: Keys | None = None
-        self._why_sealed = "they are not opened yet"
+        self._why_sealed = Sealed("they are not opened yet", remedy="try again in a moment")
         self._tampering = ""
         self._owed: list[AuditEntry] = []  # sealings that the audit log has no record of yet
 
@@ -65,8 +65,13 @@ class Vault:
     @property
     def problem(self) -> str:
         """Why it is sealed, and what is wrong with the slots or the keyring; empty when all is well."""
-        sealed = self._why_sealed if self._keys is None else ""
+        sealed = self.why_sealed.problem if self.why_sealed else ""
         return "; ".join(part for part in (sealed, self._tampering, *self._slots.problems()) if part)
+
+    @property
+    def why_sealed(self) -> Sealed | None:
+        """Why it is sealed, and what to do; None while it is open."""
+        return self._why_sealed if self._keys is None else None
 
     @property
     def slot_id(self) -> str:
@@ -82,7 +87,7 @@ class Vault:
     def keys(self) -> Keys:
         """The keys, all of one moment. Raises Sealed."""
         if self._keys is None:
-            raise Sealed(self._why_sealed)
+            raise Sealed(self._why_sealed.problem, self._why_sealed.remedy)
         return self._keys
 
     @property
@@ -115,7 +120,7 @@ class Vault:
                 is_fresh = await self.is_fresh()
                 keys = await (self._found(materials) if is_fresh else self._unlock(materials))
             except (UnlockRefused, RecordDamaged) as error:
-                self._why_sealed = str(error)
+                self._why_sealed = Sealed(str(error), self._remedy(error))
                 await self._note("keyring.unseal", Outcome.FAILED)
                 return
             await self._note("keyring.found" if is_fresh else "keyring.unseal", Outcome.ALLOWED, slot=keys.slot_id)
@@ -249,10 +254,17 @@ class Vault:
             for hook in self.on_opened:
                 await hook()
         except BaseException:
-            self._drop("what is known of them can't be read: try again")
+            self._drop(Sealed("what is known of them can't be read"))
             raise
 
-    def _drop(self, why: str) -> None:
+    def _remedy(self, error: UnlockRefused | RecordDamaged) -> str:
+        if isinstance(error, RecordDamaged):
+            return ""  # it says so itself
+        passphrase = any(slot.kind in PASSPHRASES for slot in self.slots)
+        other = ", or `vestryctl unseal` with a passphrase" if passphrase else ""
+        return f"put that right and `vestryctl unseal --own-sources`{other}"
+
+    def _drop(self, why: Sealed) -> None:
         self._keys, self._why_sealed = None, why
         for hook in self.on_sealed:
             hook()
